@@ -1,0 +1,125 @@
+// swift-tools-version: 6.1
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+/// Compiler settings of every target. CI adds warnings as errors on its command line, because `unsafeFlags` in a
+/// manifest would keep other packages from depending on this one.
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let nio: [Target.Dependency] = [
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+    .product(name: "NIOHTTP1", package: "swift-nio"),
+    .product(name: "NIOSSL", package: "swift-nio-ssl"),
+]
+
+let package = Package(
+    name: "claude-gateway",
+    platforms: [.macOS(.v15)],
+    products: [.executable(name: "claude", targets: ["claude"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "CLibCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+
+        .systemLibrary(name: "CLibSSL", pkgConfig: "libssl", providers: [.apt(["libssl-dev"])]),
+
+        // Leaves: values, no sockets.
+        .target(name: "GatewayCore", dependencies: [crypto], swiftSettings: strict),
+        .target(
+            name: "GatewayConfig",
+            dependencies: ["GatewayCore", .product(name: "Yams", package: "Yams")],
+            swiftSettings: strict,
+        ),
+        .target(name: "CommandLineSyntax", dependencies: ["GatewayCore"], swiftSettings: strict),
+
+        // I/O behind protocols.
+        .target(
+            name: "GatewayStore",
+            dependencies: [
+                "GatewayCore", "GatewayConfig", "CLibPQ", log, .product(name: "GRDB", package: "GRDB.swift"),
+            ],
+            swiftSettings: strict,
+        ),
+        .target(
+            name: "GatewayHTTPClient",
+            dependencies: ["GatewayCore", "CLibCurl", "CLibSSL"],
+            swiftSettings: strict,
+        ),
+
+        // Domain: siblings stay strangers.
+        .target(
+            name: "GatewayIdentity",
+            dependencies: [
+                "GatewayCore", "GatewayConfig", "GatewayStore", "GatewayHTTPClient", crypto, log,
+                .product(name: "CryptoExtras", package: "swift-crypto"),
+                .product(name: "JWTKit", package: "jwt-kit"),
+            ],
+            swiftSettings: strict,
+        ),
+        .target(
+            name: "GatewayPolicy",
+            dependencies: ["GatewayCore", "GatewayConfig", crypto],
+            swiftSettings: strict,
+        ),
+        .target(name: "GatewayProviders", dependencies: ["GatewayCore", "GatewayConfig"], swiftSettings: strict),
+
+        // The data plane and the server around it.
+        .target(
+            name: "GatewayRelay",
+            dependencies: [
+                "GatewayCore", "GatewayPolicy", "GatewayProviders", log,
+                .product(name: "NIOHTTPCompression", package: "swift-nio-extras"),
+            ] + nio,
+            swiftSettings: strict,
+        ),
+        .target(
+            name: "GatewayServer",
+            dependencies: [
+                "GatewayCore", "GatewayConfig", "GatewayStore", "GatewayHTTPClient", "GatewayIdentity", "GatewayPolicy",
+                "GatewayProviders", "GatewayRelay", log, crypto,
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Mustache", package: "swift-mustache"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ] + nio,
+            swiftSettings: strict,
+        ),
+
+        // The command line.
+        .target(
+            name: "GatewayClient",
+            dependencies: ["GatewayCore", "GatewayHTTPClient", crypto],
+            swiftSettings: strict,
+        ),
+        .target(
+            name: "ClaudeCommands",
+            dependencies: [
+                "CommandLineSyntax", "GatewayClient", "GatewayConfig", "GatewayCore", "GatewayHTTPClient", "GatewayServer",
+            ],
+            swiftSettings: strict,
+        ),
+        .executableTarget(name: "claude", dependencies: ["ClaudeCommands"], swiftSettings: strict),
+    ],
+    swiftLanguageModes: [.v6],
+)

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import GatewayCore
+
+/// Holds a document against its shapes and reports every disagreement.
+package enum ConfigValidator {
+    package static func validate(_ node: ConfigNode, as section: ConfigSection, into report: inout ConfigReport) {
+        self.validate(node, as: .section(section), into: &report)
+    }
+
+    static func validate(_ node: ConfigNode, as shape: ConfigShape, into report: inout ConfigReport) {
+        switch shape {
+        case .open: break
+        case .string(let minimum, let maximum): self.string(node, minimum, maximum, &report)
+        case .boolean:
+            if node.boolean == nil {
+                let hint = node.string.map { ["true", "false"].contains($0.lowercased()) } == true ? " without quotes" : ""
+                report.error(node, "expected true or false, found \(node.kind); write true or false\(hint).")
+            }
+        case .number(let above, let minimum, let maximum):
+            self.number(node, above, minimum, maximum, whole: false, &report)
+        case .integer(let above, let minimum, let maximum):
+            self.number(node, above.map(Double.init), minimum.map(Double.init), maximum.map(Double.init), whole: true, &report)
+        case .choice(let options):
+            guard let text = node.string else {
+                report.error(node, "expected one of \(options.joined(separator: ", ")), found \(node.kind).")
+                return
+            }
+            if !options.contains(text), !node.isUnresolved {
+                report.error(node, "is not a known value; write one of \(options.joined(separator: ", ")).")
+            }
+        case .list(let item, let minimum):
+            guard case .list(let items) = node.value else {
+                report.error(node, "expected a list, found \(node.kind); write the entries as a YAML list.")
+                return
+            }
+            if items.count < minimum { report.error(node, "the list is empty; it needs at least one entry.") }
+            for entry in items { self.validate(entry, as: item, into: &report) }
+        case .map(let value):
+            guard case .mapping(let members) = node.value else {
+                report.error(node, "expected a mapping, found \(node.kind).")
+                return
+            }
+            for member in members { self.validate(member.value, as: value, into: &report) }
+        case .section(let section): self.section(node, section, &report)
+        case .variants(let discriminator, let variants): self.variants(node, discriminator, variants, &report)
+        case .either(let shapes):
+            if let fitting = shapes.first(where: { self.fits(node, $0) }) {
+                self.validate(node, as: fitting, into: &report)
+            } else {
+                let names = shapes.map(self.name(of:)).joined(separator: " or ")
+                report.error(node, "expected \(names), found \(node.kind).")
+            }
+        }
+    }
+
+    private static func string(_ node: ConfigNode, _ minimum: Int, _ maximum: Int?, _ report: inout ConfigReport) {
+        guard let text = node.string else {
+            let hint = if case .number = node.value { "; put it in quotes" } else { "" }
+            report.error(node, "expected text, found \(node.kind)\(hint).")
+            return
+        }
+        guard !node.isUnresolved else { return }
+        if text.count < minimum {
+            let what = minimum == 1 ? "must not be empty" : "must have at least \(minimum) characters and has \(text.count)"
+            let hint = node.isExpanded ? "; check the variable or file it comes from" : ""
+            report.error(node, "\(what)\(hint).")
+        }
+        if let maximum, text.count > maximum {
+            report.error(node, "must have at most \(maximum) characters and has \(text.count).")
+        }
+    }
+
+    private static func number(
+        _ node: ConfigNode, _ above: Double?, _ minimum: Double?, _ maximum: Double?, whole: Bool,
+        _ report: inout ConfigReport,
+    ) {
+        if node.isUnresolved { return }
+        guard let value = node.number, value.isFinite else {
+            report.error(node, "expected a \(whole ? "whole " : "")number, found \(node.kind) that is not one.")
+            return
+        }
+        if whole, value != value.rounded() {
+            report.error(node, "must be a whole number.")
+        } else if let above, value <= above {
+            report.error(node, "must be greater than \(JSONValue.javaScriptText(of: above)).")
+        } else if let minimum, value < minimum {
+            report.error(node, "must be at least \(JSONValue.javaScriptText(of: minimum)).")
+        } else if let maximum, value > maximum {
+            report.error(node, "must be at most \(JSONValue.javaScriptText(of: maximum)).")
+        }
+    }
+
+    private static func section(_ node: ConfigNode, _ section: ConfigSection, _ report: inout ConfigReport) {
+        guard case .mapping(let members) = node.value else {
+            report.error(node, "expected a mapping with the keys \(self.listing(section)), found \(node.kind).")
+            return
+        }
+        let before = report.errorCount
+        for member in members {
+            guard let key = section.keys.first(where: { $0.name == member.key }) else {
+                let path = node.path.appending(member.key.singleLine)
+                let near = Suggestion.nearest(to: member.key, in: section.keys.map(\.name))
+                let remedy = near.map { "did you mean \($0)?" } ?? "known keys here are \(self.listing(section))."
+                report.add(ConfigFault(.error, at: member.position, path, "is not a known key; \(remedy)"))
+                continue
+            }
+            let own = report.errorCount
+            self.validate(member.value, as: key.shape, into: &report)
+            if report.errorCount == own, !member.value.isUnresolved, let complaint = key.check?(member.value) {
+                report.error(member.value, complaint)
+            }
+        }
+        for key in section.keys where key.isRequired && node[key.name] == nil {
+            let path = node.path.appending(key.name)
+            report.add(ConfigFault(.error, at: node.position, path, "is required. \(key.summary)"))
+        }
+        // Rules over several keys would only repeat what the keys' own faults say.
+        guard report.errorCount == before else { return }
+        for rule in section.rules { rule(node, &report) }
+    }
+
+    private static func variants(
+        _ node: ConfigNode, _ discriminator: String, _ variants: [(name: String, section: ConfigSection)],
+        _ report: inout ConfigReport,
+    ) {
+        let names = variants.map(\.name).joined(separator: ", ")
+        guard case .mapping = node.value else {
+            report.error(node, "expected a mapping with the key \(discriminator), found \(node.kind).")
+            return
+        }
+        guard let chosen = node[discriminator] else {
+            let path = node.path.appending(discriminator)
+            report.add(ConfigFault(.error, at: node.position, path, "is required; write one of \(names)."))
+            return
+        }
+        guard let name = chosen.string, let variant = variants.first(where: { $0.name == name }) else {
+            let near = chosen.string.flatMap { Suggestion.nearest(to: $0, in: variants.map(\.name)) }
+            let remedy = near.map { "did you mean \($0)?" } ?? "write one of \(names)."
+            report.error(chosen, "is not a known value; \(remedy)")
+            return
+        }
+        self.section(node, variant.section, &report)
+    }
+
+    private static func fits(_ node: ConfigNode, _ shape: ConfigShape) -> Bool {
+        switch (shape, node.value) {
+        case (.string, .string), (.choice, .string), (.boolean, .boolean), (.number, .number), (.integer, .number),
+            (.list, .list), (.map, .mapping), (.section, .mapping), (.variants, .mapping), (.open, _):
+            true
+        default: false
+        }
+    }
+
+    private static func name(of shape: ConfigShape) -> String {
+        switch shape {
+        case .string, .choice: "text"
+        case .boolean: "true or false"
+        case .number, .integer: "a number"
+        case .list: "a list"
+        case .map, .section, .variants, .open: "a mapping"
+        case .either(let shapes): shapes.map(self.name(of:)).joined(separator: " or ")
+        }
+    }
+
+    private static func listing(_ section: ConfigSection) -> String {
+        section.keys.map(\.name).joined(separator: ", ")
+    }
+}
+
+extension ConfigReport {
+    fileprivate var errorCount: Int {
+        self.faults.count { $0.severity == .error }
+    }
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import GatewayCore
+
+/// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, as libcurl reads them: lower case first, and `http_proxy`
+/// in lower case only, because a CGI's `Proxy:` header becomes `HTTP_PROXY`.
+package struct ProxyEnvironment: Sendable {
+    private let variables: [String: String]
+
+    package init(_ variables: [String: String]) {
+        self.variables = variables
+    }
+
+    private func value(_ name: String) -> String? {
+        let value = self.variables[name] ?? (name == "http_proxy" ? nil : self.variables[name.uppercased()])
+        return value.flatMap { $0.isEmpty ? nil : $0 }
+    }
+
+    package func applies(to url: WebURL) -> Bool {
+        guard self.value(url.isSecure ? "https_proxy" : "http_proxy") ?? self.value("all_proxy") != nil else { return false }
+        return !self.isExempt(url.host)
+    }
+
+    private func isExempt(_ host: String) -> Bool {
+        guard let list = self.value("no_proxy") else { return false }
+        return list.split(whereSeparator: { $0 == "," || $0 == " " }).contains { entry in
+            if entry == "*" { return true }
+            if let network = IPNetwork(String(entry)), let address = IPAddress(host) { return network.contains(address) }
+            let name = entry.drop { $0 == "." }.lowercased()
+            return host == name || host.hasSuffix("." + name)
+        }
+    }
+}

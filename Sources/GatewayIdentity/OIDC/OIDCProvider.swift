@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import GatewayCore
+package import GatewayHTTPClient
+
+/// The identity provider, as the gateway talks to it: discovery, keys, code exchange, refresh and userinfo.
+package actor OIDCProvider {
+    /// What the token endpoint gave, checked.
+    package struct Grant: Sendable {
+        package let principal: Principal
+        /// The provider's refresh token; `nil` when it issued none.
+        package let refreshToken: Secret?
+    }
+
+    /// Bounds each request, so that a slow provider becomes a failed attempt and not a hanging one.
+    private static let requestTimeout = Duration.milliseconds(3500)
+    /// An unknown key id fetches the keys again, but strangers' tokens must not make the gateway hammer the provider.
+    private static let keyRefetchInterval = Duration.seconds(5)
+
+    private let settings: OIDCSettings
+    private let client: OutboundClient
+    package nonisolated let document: DiscoveryDocument
+    private var keys: SigningKeys?
+    private var keysFetchedAt: ContinuousClock.Instant?
+
+    package init(settings: OIDCSettings, document: DiscoveryDocument, client: OutboundClient) {
+        self.settings = settings
+        self.document = document
+        self.client = client
+    }
+
+    /// Reads the discovery document.
+    package static func discover(_ settings: OIDCSettings, client: OutboundClient, rule: AddressGuard) async throws
+        -> OIDCProvider
+    {
+        var request = OutboundRequest("GET", settings.discoveryDocument, timeout: requestTimeout)
+        request.headers = [("accept", "application/json")]
+        request.prepare(settings)
+        let response: OutboundResponse
+        do {
+            response = try await client.send(request)
+        } catch let error as OutboundError {
+            throw SignInFailure.unavailable("\(error) Check oidc.issuer (\(settings.discoveryDocument))")
+        }
+        guard response.status == 200 else {
+            throw SignInFailure.unavailable(
+                "the discovery document at \(settings.discoveryDocument) was answered with HTTP \(response.status); check oidc.issuer")
+        }
+        guard let json = response.json else {
+            throw SignInFailure.unavailable("the discovery document at \(settings.discoveryDocument) is not JSON; check oidc.issuer")
+        }
+        let document = try DiscoveryDocument(json, settings: settings, rule: rule)
+        return OIDCProvider(settings: settings, document: document, client: client)
+    }
+
+    // MARK: The authorization request
+
+    /// Where the browser is sent (OpenID Connect Core 1.0 §3.1.2.1).
+    package nonisolated func authorizationURL(
+        redirectURI: String, state: String, nonce: String, challenge: String?, settings: OIDCSettings,
+    ) -> String {
+        var fields = [
+            ("client_id", settings.clientID), ("scope", settings.scopes.joined(separator: " ")),
+            ("response_type", "code"), ("redirect_uri", redirectURI), ("state", state), ("nonce", nonce),
+        ]
+        if let challenge { fields += [("code_challenge", challenge), ("code_challenge_method", "S256")] }
+        fields.append(("response_mode", "query"))
+        fields += settings.extraParameters
+        let endpoint = self.document.authorizationEndpoint
+        return endpoint + (endpoint.contains("?") ? "&" : "?") + FormCoding.encode(fields)
+    }
+
+    // MARK: Grants
+
+    package func exchange(code: String, redirectURI: String, verifier: String?, nonce: String) async throws -> Grant {
+        var fields = [("grant_type", "authorization_code"), ("code", code), ("redirect_uri", redirectURI)]
+        if let verifier { fields.append(("code_verifier", verifier)) }
+        let answer = try await self.tokens(fields)
+        return try await self.grant(answer, nonce: nonce, fallback: nil)
+    }
+
+    /// - Parameter subject: Whose session is being refreshed; another subject ends it.
+    package func refresh(_ token: Secret, subject: String) async throws -> Grant {
+        let answer = try await self.tokens([("grant_type", "refresh_token"), ("refresh_token", token.reveal())])
+        let grant = try await self.grant(answer, nonce: nil, fallback: token)
+        guard grant.principal.subject == subject else {
+            throw SignInFailure.rejected("the identity provider answered the refresh for another subject")
+        }
+        return grant
+    }
+
+    private func tokens(_ fields: [(String, String)]) async throws -> JSONValue {
+        var fields = fields
+        var headers = [(name: "accept", value: "application/json")]
+        switch self.document.authentication {
+        case .post:
+            fields += [("client_id", self.settings.clientID), ("client_secret", self.settings.clientSecret.reveal())]
+        case .basic:
+            // RFC 6749 §2.3.1: both parts are form-encoded first.
+            let id = FormCoding.escape(self.settings.clientID)
+            let secret = FormCoding.escape(self.settings.clientSecret.reveal())
+            headers.append(("authorization", "Basic " + Base64.encode(Array("\(id):\(secret)".utf8))))
+        }
+        var request = OutboundRequest.form(self.document.tokenEndpoint, fields, timeout: Self.requestTimeout)
+        request.headers += headers.filter { $0.name != "accept" }
+        let response = try await self.send(request, to: "token endpoint")
+        let json = response.json
+        guard response.status == 200, let json else {
+            throw Self.failure(ofTokenAnswer: response, json)
+        }
+        return json
+    }
+
+    /// RFC 6749 §5.2. Only `invalid_grant` says anything about the developer; everything else is the provider's or the
+    /// operator's affair.
+    private static func failure(ofTokenAnswer response: OutboundResponse, _ json: JSONValue?) -> SignInFailure {
+        guard let code = json?["error"]?.string else {
+            return .unavailable("the token endpoint answered with HTTP \(response.status) and no OAuth error")
+        }
+        let text = json?["error_description"]?.string.map { " (\($0.printableASCII(limit: 200)))" } ?? ""
+        let reason = "the token endpoint answered \(code.printableASCII(limit: 60))\(text)"
+        return code == "invalid_grant" && response.status < 500 ? .invalidGrant(reason) : .unavailable(reason)
+    }
+
+    private func grant(_ answer: JSONValue, nonce: String?, fallback: Secret?) async throws -> Grant {
+        var claims: IdentityClaims
+        if let token = answer["id_token"]?.string {
+            let payload = try await self.verified(token)
+            try IDTokenRules(issuer: self.document.issuer, settings: self.settings).check(payload, nonce: nonce, now: .now)
+            claims = try IdentityClaims(payload, settings: self.settings)
+            if self.settings.usesUserinfo, claims.email == nil || claims.groups == nil {
+                claims.fill(from: try await self.userinfo(answer, expecting: claims.subject))
+            }
+        } else if nonce == nil, answer["access_token"]?.string != nil {
+            claims = try await self.userinfo(answer, expecting: nil)
+        } else if nonce == nil {
+            throw SignInFailure.unavailable("the token endpoint answered without any token")
+        } else {
+            throw SignInFailure.rejected("the token endpoint answered without an id_token; check that oidc.scopes has openid")
+        }
+        let principal = try claims.principal(settings: self.settings)
+        return Grant(principal: principal, refreshToken: answer["refresh_token"]?.string.map(Secret.init) ?? fallback)
+    }
+
+    private func userinfo(_ answer: JSONValue, expecting subject: String?) async throws -> IdentityClaims {
+        guard let endpoint = self.document.userinfoEndpoint, let token = answer["access_token"]?.string else {
+            throw SignInFailure.unavailable("the identity provider has no userinfo endpoint, or sent no access token for it")
+        }
+        let request = OutboundRequest(
+            "GET", endpoint, headers: [("authorization", "Bearer " + token), ("accept", "application/json")],
+            timeout: Self.requestTimeout)
+        let response = try await self.send(request, to: "userinfo endpoint")
+        guard response.status == 200, case .object(let claims)? = response.json else {
+            throw SignInFailure.unavailable("the userinfo endpoint answered with HTTP \(response.status)")
+        }
+        let identity = try IdentityClaims(claims, settings: self.settings)
+        if let subject, identity.subject != subject {
+            throw SignInFailure.rejected("the userinfo answer is about another subject than the id_token")
+        }
+        return identity
+    }
+
+    // MARK: Keys
+
+    private func verified(_ token: String) async throws -> JSONObject {
+        let keys = try await self.currentKeys()
+        do {
+            return try await keys.verify(token)
+        } catch SigningKeys.Lookup.unknownKey(let id) {
+            // The provider may have rotated its keys since they were fetched.
+            if let fetched = self.keysFetchedAt, fetched.duration(to: .now) < Self.keyRefetchInterval {
+                throw SignInFailure.rejected("the id_token is signed with the key '\(id)', which the provider does not list")
+            }
+            let newer = try await self.fetchKeys()
+            do {
+                return try await newer.verify(token)
+            } catch SigningKeys.Lookup.unknownKey(let id) {
+                throw SignInFailure.rejected("the id_token is signed with the key '\(id)', which the provider does not list")
+            }
+        }
+    }
+
+    private func currentKeys() async throws -> SigningKeys {
+        if let keys { return keys }
+        return try await self.fetchKeys()
+    }
+
+    private func fetchKeys() async throws -> SigningKeys {
+        let request = OutboundRequest(
+            "GET", self.document.keysURL, headers: [("accept", "application/json")], timeout: Self.requestTimeout)
+        let response = try await self.send(request, to: "key endpoint")
+        guard response.status == 200, let json = response.json else {
+            throw SignInFailure.unavailable("the key endpoint answered with HTTP \(response.status)")
+        }
+        let keys = await SigningKeys(json, algorithm: self.settings.algorithm)
+        self.keys = keys
+        self.keysFetchedAt = .now
+        return keys
+    }
+
+    private func send(_ request: OutboundRequest, to what: String) async throws -> OutboundResponse {
+        var request = request
+        request.prepare(self.settings)
+        do {
+            return try await self.client.send(request)
+        } catch let error as OutboundError {
+            throw SignInFailure.unavailable("\(what): \(error)")
+        }
+    }
+}
+
+extension OutboundRequest {
+    fileprivate mutating func prepare(_ settings: OIDCSettings) {
+        self.proxying = settings.usesProxy ? .environment : .direct
+        self.trustedCertificates = settings.trustedCertificates
+    }
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import GatewayCore
+package import GatewayStore
+package import Logging
+
+/// Issues bearers and refresh tokens, and refreshes them through the identity provider.
+///
+/// A refresh token is opaque and the gateway's own: sealed under the session secret, it holds the session's id and
+/// generation and the provider's refresh token. Several processes of one developer use the same one at the same
+/// instant, so within 30 s of its use a replaced token is answered again with what replaced it; the provider hears of
+/// one refresh only, whichever replicas the requests reach.
+package actor Sessions {
+    package enum RefreshOutcome: Sendable {
+        case refreshed(TokenAnswer, Principal?)
+        /// The session is over; the client must sign in again.
+        case invalidGrant(reason: String, step: String)
+        /// Nobody knows; the client should try again.
+        case unavailable(reason: String, step: String)
+    }
+
+    /// How long a replaced refresh token goes on being answered.
+    package static let repeatGrace = 30.0
+    /// How long one replica may take for a refresh before another may try: longer than the provider's requests take.
+    private static let lease = 12.0
+    private static let leasePoll = Duration.milliseconds(60)
+    private static let leaseWait = Duration.seconds(9)
+
+    private let tokens: SessionTokens
+    private let sealer: Sealer
+    private let store: any SessionStore
+    private let provider: OIDCProvider
+    private let log: Logger
+    /// Refreshes under way in this process, by the refresh token's digest.
+    private var flights: [String: Task<RefreshOutcome, Never>] = [:]
+
+    package init(
+        tokens: SessionTokens, sealer: Sealer, store: any SessionStore, provider: OIDCProvider, log: Logger,
+    ) {
+        self.tokens = tokens
+        self.sealer = sealer
+        self.store = store
+        self.provider = provider
+        self.log = log
+    }
+
+    /// The first tokens of a session.
+    package nonisolated func issue(_ identity: SignedInIdentity, now: Timestamp) -> TokenAnswer {
+        self.answer(
+            identity.principal, sessionID: identity.sessionID, generation: 0, providerToken: identity.refreshToken, now: now)
+    }
+
+    private nonisolated func answer(
+        _ principal: Principal, sessionID: String, generation: Int, providerToken: Secret?, now: Timestamp,
+    ) -> TokenAnswer {
+        let refresh = providerToken.map { token in
+            self.sealer.seal(
+                [
+                    "session": .string(sessionID), "generation": .integer(generation),
+                    "sub": .string(principal.subject), "token": .string(token.reveal()),
+                ], for: .refreshToken)
+        }
+        return TokenAnswer(
+            accessToken: self.tokens.mint(for: principal, now: now), refreshToken: refresh,
+            expiresAt: now.seconds + self.tokens.lifetimeSeconds)
+    }
+
+    /// A refresh token, opened.
+    private struct Opened: Sendable {
+        let sessionID: String
+        let generation: Int
+        let subject: String
+        let providerToken: Secret
+    }
+
+    package func refresh(_ token: String) async -> RefreshOutcome {
+        guard let json = self.sealer.open(token, for: .refreshToken), let session = json["session"]?.string,
+            let generation = json["generation"]?.integer, let subject = json["sub"]?.string,
+            let providerToken = json["token"]?.string
+        else { return .invalidGrant(reason: "the refresh token is not one of this gateway's", step: "token") }
+        let opened = Opened(
+            sessionID: session, generation: generation, subject: subject, providerToken: Secret(providerToken))
+        let key = Digest.hexadecimal(token)
+        if let flight = self.flights[key] { return await flight.value }
+        let flight = Task { await self.refresh(opened) }
+        self.flights[key] = flight
+        let outcome = await flight.value
+        self.flights[key] = nil
+        return outcome
+    }
+
+    private func refresh(_ opened: Opened) async -> RefreshOutcome {
+        do {
+            if let settled = try await self.acquire(opened) { return settled }
+        } catch {
+            // Signed-in developers keep working through a store outage; only the guarantee about repeats is lost.
+            self.log.warning("refreshing without the store", metadata: ["reason": "\(error)"])
+        }
+        return await self.refreshThroughProvider(opened)
+    }
+
+    /// Takes the session's lease.
+    ///
+    /// - Returns: The answer, when another request has already brought it about; `nil` when this one is to do it.
+    private func acquire(_ opened: Opened) async throws -> RefreshOutcome? {
+        let deadline = ContinuousClock.now + Self.leaseWait
+        while true {
+            let now = Timestamp.now
+            let until = now.advanced(bySeconds: Self.lease)
+            if try await self.store.leaseSession(id: opened.sessionID, generation: opened.generation, until: until, now: now) {
+                return nil
+            }
+            guard let row = try await self.store.session(id: opened.sessionID) else {
+                return .invalidGrant(reason: "the session has ended", step: "session")
+            }
+            if row.generation > opened.generation { return self.repeated(row, opened, now) }
+            guard ContinuousClock.now < deadline else {
+                return .unavailable(reason: "another refresh of this session is still under way", step: "session")
+            }
+            try? await Task.sleep(for: Self.leasePoll)
+        }
+    }
+
+    private func repeated(_ row: SessionRow, _ opened: Opened, _ now: Timestamp) -> RefreshOutcome {
+        let age = Double(now.milliseconds - row.refreshedAt.milliseconds) / 1000
+        guard row.generation == opened.generation + 1, age <= Self.repeatGrace, let sealed = row.answer,
+            let answer = self.sealer.open(sealed, for: .refreshAnswer).flatMap(TokenAnswer.init)
+        else {
+            return .invalidGrant(reason: "the refresh token was replaced more than 30 s ago", step: "session")
+        }
+        return .refreshed(answer, nil)
+    }
+
+    private func refreshThroughProvider(_ opened: Opened) async -> RefreshOutcome {
+        let grant: OIDCProvider.Grant
+        do {
+            grant = try await self.provider.refresh(opened.providerToken, subject: opened.subject)
+        } catch let failure as SignInFailure {
+            switch failure {
+            case .unavailable(let reason):
+                try? await self.store.releaseSession(id: opened.sessionID)
+                return .unavailable(reason: reason, step: "token_endpoint")
+            case .invalidGrant(let reason):
+                try? await self.store.removeSession(id: opened.sessionID)
+                return .invalidGrant(reason: reason, step: "token_endpoint")
+            case .rejected(let reason):
+                try? await self.store.removeSession(id: opened.sessionID)
+                return .invalidGrant(reason: reason, step: "claims")
+            }
+        } catch {
+            try? await self.store.releaseSession(id: opened.sessionID)
+            return .unavailable(reason: "\(error)", step: "token_endpoint")
+        }
+        let now = Timestamp.now
+        let answer = self.answer(
+            grant.principal, sessionID: opened.sessionID, generation: opened.generation + 1,
+            providerToken: grant.refreshToken, now: now)
+        do {
+            try await self.store.completeRefresh(
+                id: opened.sessionID, generation: opened.generation + 1, email: grant.principal.email,
+                answer: self.sealer.seal(answer.json, for: .refreshAnswer), now: now)
+        } catch {
+            self.log.warning("a refresh could not be recorded in the store", metadata: ["reason": "\(error)"])
+        }
+        return .refreshed(answer, grant.principal)
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Crypto
+package import GatewayCore
+internal import Synchronization
+
+/// The settings that reach one developer: merged, serialised and hashed once, then shared by everyone they fit.
+package final class EffectivePolicy: Sendable {
+    /// The matched policy's place in the file; `nil` for settings that come from no policy.
+    package let index: Int?
+    package let settings: JSONObject
+    /// `sha256:` and the hexadecimal SHA-256 of the canonical settings. The client computes the same over its copy.
+    package let checksum: String
+    /// The answer of `GET /managed/settings`.
+    package let body: [UInt8]
+    /// `nil` allows every model that an upstream serves.
+    package let models: ModelAllowList?
+    package let reachesDesktop: Bool
+    /// Whether the settings come from a `code` block that is not empty: such settings must not be missed.
+    package let isRequired: Bool
+
+    init(index: Int?, settings: JSONObject, reachesDesktop: Bool, isRequired: Bool) {
+        self.index = index
+        self.settings = settings
+        let value = JSONValue.object(settings)
+        let digest = SHA256.hash(data: value.bytes(order: .canonical))
+        let checksum = "sha256:" + digest.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+        self.checksum = checksum
+        self.body = JSONValue.object(["uuid": .string(checksum), "checksum": .string(checksum), "settings": value]).bytes()
+        self.models = settings["availableModels"].map { value in
+            // A list of another type counts as empty in the client; here as well, so that nothing slips through.
+            ModelAllowList((value.array ?? []).compactMap(\.string))
+        }
+        self.reachesDesktop = reachesDesktop
+        self.isRequired = isRequired
+    }
+
+    package var entityTag: String { "\"\(self.checksum)\"" }
+}
+
+/// The `managed` section, compiled: decides which settings a developer gets.
+package final class ManagedPolicies: Sendable {
+    package enum Mode: String, Sendable {
+        /// The first policy that fits, over the base.
+        case firstMatch = "first_match"
+        /// Every policy that fits, earlier ones winning, over the base.
+        case layered
+    }
+
+    /// One entry of `managed.policies`.
+    package struct Policy: Sendable {
+        package var match: PolicyMatch
+        /// The block's settings; `nil` when the policy has none.
+        package var settings: JSONObject?
+        package var servesDesktop: Bool
+
+        package init(match: PolicyMatch, settings: JSONObject?, servesDesktop: Bool = false) {
+            self.match = match
+            self.settings = settings
+            self.servesDesktop = servesDesktop
+        }
+    }
+
+    /// What a developer's claims lead to.
+    package enum Outcome: Sendable {
+        case policy(EffectivePolicy)
+        /// Policies exist and none fits.
+        case unmatched
+        /// There is nothing to serve to anybody.
+        case notConfigured
+    }
+
+    private let policies: [Policy]
+    private let mode: Mode
+    private let usesCode: Bool
+    /// Settings for everybody, used when there are no policies.
+    private let common: JSONObject?
+    private let telemetry: JSONObject
+    /// Whether there is anything to serve to anybody.
+    package let isConfigured: Bool
+    /// Effective policies by the indexes of the policies that they are made of. Bounded by what the file can combine.
+    private let compiled = Mutex<[[Int]: EffectivePolicy]>([:])
+
+    /// - Parameters:
+    ///   - usesCode: Whether the file's blocks are `code` blocks, which reach Claude Desktop too.
+    ///   - telemetry: Variables put under each policy's `env`; empty when there is nothing to export to.
+    package init(
+        policies: [Policy], mode: Mode = .firstMatch, usesCode: Bool = false, common: JSONObject? = nil,
+        telemetry: JSONObject = [:],
+    ) {
+        self.policies = policies
+        self.mode = mode
+        self.usesCode = usesCode
+        self.common = policies.isEmpty ? common : nil
+        self.telemetry = telemetry
+        self.isConfigured = !policies.isEmpty || common != nil || !telemetry.isEmpty
+    }
+
+    package func outcome(for principal: Principal) -> Outcome {
+        guard self.isConfigured else { return .notConfigured }
+        guard !self.policies.isEmpty else { return .policy(self.effective([])) }
+        var layers: [Int] = []
+        for (index, policy) in self.policies.enumerated() {
+            if policy.match.isCatchAll {
+                layers.append(index)
+                break
+            }
+            if self.mode == .firstMatch, !layers.isEmpty { continue }
+            if policy.match.fits(principal) { layers.append(index) }
+        }
+        return layers.isEmpty ? .unmatched : .policy(self.effective(layers))
+    }
+
+    private func effective(_ layers: [Int]) -> EffectivePolicy {
+        if let known = self.compiled.withLock({ $0[layers] }) { return known }
+        let made = self.compile(layers)
+        self.compiled.withLock { $0[layers] = made }
+        return made
+    }
+
+    /// - Parameter layers: In file order: the strongest first, the base last.
+    private func compile(_ layers: [Int]) -> EffectivePolicy {
+        var settings = self.common ?? [:]
+        for index in layers.reversed() {
+            settings = SettingsMerge.merge(self.policies[index].settings ?? [:], over: settings)
+        }
+        let hasOwn = !settings.isEmpty
+        if !self.telemetry.isEmpty {
+            var env = self.telemetry
+            for (key, value) in settings["env"]?.object?.members ?? [] { env[key] = value }
+            settings["env"] = .object(env)
+        }
+        let chosen = layers.first.map { self.policies[$0] }
+        return EffectivePolicy(
+            index: layers.first, settings: settings,
+            reachesDesktop: self.usesCode ? hasOwn : chosen?.servesDesktop ?? false,
+            isRequired: self.usesCode && hasOwn)
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import GatewayConfig
+package import GatewayCore
+
+/// One entry of `upstreams`.
+package struct UpstreamSettings: Sendable {
+    package let name: String
+    package let provider: any Provider
+    package let baseURL: WebURL
+    /// The path of `base_url` without a trailing slash; requests' own paths follow it.
+    package let basePath: String
+    /// Only these models go to this upstream; `nil` means all.
+    package let models: [String]?
+    /// Only members of one of these groups are sent to this upstream; `nil` means everyone.
+    package let groups: [String]?
+    /// Added to every request to this upstream.
+    package let headers: [(name: String, value: String)]
+
+    package init(
+        name: String, provider: any Provider, baseURL: WebURL, models: [String]? = nil, groups: [String]? = nil,
+        headers: [(name: String, value: String)] = [],
+    ) {
+        self.name = name
+        self.provider = provider
+        self.baseURL = baseURL
+        var path = baseURL.path
+        while path.hasSuffix("/") { path.removeLast() }
+        self.basePath = path
+        self.models = models
+        self.groups = groups
+        self.headers = headers
+    }
+
+    package init?(_ node: ConfigNode, registry: [any Provider.Type] = ProviderRegistry.standard) {
+        guard let kind = registry.first(where: { $0.name == node["provider"]?.string }),
+            let url = WebURL(node["base_url"]?.string ?? kind.defaultBaseURL)
+        else { return nil }
+        self.init(
+            name: node["name"]?.string ?? kind.name, provider: kind.init(node), baseURL: url,
+            models: node["models"].map(\.strings), groups: node["groups"].map(\.strings),
+            headers: (node["headers"]?.members ?? []).map { ($0.key, $0.value.string ?? "") })
+    }
+
+    package func serves(_ principal: Principal) -> Bool {
+        self.groups.map { principal.isMember(ofAny: $0) } ?? true
+    }
+
+    /// The keys of every kind.
+    private static let commonKeys: [ConfigKey] = [
+        ConfigKey("provider", .string(minimum: 1), required: true, "The kind of upstream.", example: "anthropic"),
+        ConfigKey("name", .string(), default: "the provider", "A name of its own; needed when a kind is used twice."),
+        ConfigKey("base_url", .string(), "Where requests go, when not to the provider's own address.", check: OutboundURL.check),
+        ConfigKey(
+            "models", .list(of: .string(minimum: 1), minimum: 1),
+            "Only these models go to this upstream, named as clients send them. Leave it out for every model."),
+        ConfigKey(
+            "groups", .list(of: .string(minimum: 1), minimum: 1),
+            "Only developers in one of these IdP groups are sent to this upstream. Leave it out for everyone."),
+        ConfigKey(
+            "headers", .map(of: .string()), "Headers added to every request to this upstream.",
+            check: UpstreamHeaders.complaint),
+    ]
+
+    /// `upstreams[]`, with the keys that each kind adds.
+    package static func shape(registry: [any Provider.Type] = ProviderRegistry.standard) -> ConfigShape {
+        .variants(
+            discriminator: "provider",
+            registry.map { kind in
+                (name: kind.name, section: ConfigSection(self.commonKeys + kind.keys, rules: kind.rules))
+            })
+    }
+
+    /// Rules over all upstreams together.
+    package static func rules(_ list: ConfigNode, into report: inout ConfigReport) {
+        var seen: Set<String> = []
+        for entry in list.list {
+            guard let name = (entry["name"] ?? entry["provider"])?.string else { continue }
+            if !seen.insert(name).inserted {
+                report.error(entry["name"] ?? entry, "another upstream is already named '\(name.singleLine)'; give each its own name.")
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import GatewayCore
+package import GatewayPolicy
+package import GatewayProviders
+package import Logging
+package import NIOSSL
+
+/// Everything that the hot path reads and that follows from one configuration file. Replaced whole on a reload.
+package final class RelayConfiguration: Sendable {
+    package let edge: EdgeSettings
+    package let upstreams: [UpstreamSettings]
+    package let catalog: ModelCatalog
+    package let policies: ManagedPolicies
+    /// Until when an upstream must have begun to answer.
+    package let firstByteTimeout: Duration
+    package let addressGuard: AddressGuard
+    package let upstreamTLS: NIOSSLContext?
+
+    package init(
+        edge: EdgeSettings, upstreams: [UpstreamSettings], catalog: ModelCatalog, policies: ManagedPolicies,
+        firstByteTimeout: Duration, addressGuard: AddressGuard, upstreamTLS: NIOSSLContext?,
+    ) {
+        self.edge = edge
+        self.upstreams = upstreams
+        self.catalog = catalog
+        self.policies = policies
+        self.firstByteTimeout = firstByteTimeout
+        self.addressGuard = addressGuard
+        self.upstreamTLS = upstreamTLS
+    }
+
+    package func caller(_ bearer: VerifiedBearer) -> Caller {
+        Caller(
+            principal: bearer.principal, expiresAt: bearer.expiresAt, outcome: self.policies.outcome(for: bearer.principal),
+            upstreams: self.upstreams.indices.filter { self.upstreams[$0].serves(bearer.principal) })
+    }
+}
+
+/// What the relay is given from outside, for the life of the process.
+package struct RelayServices: Sendable {
+    package let verifier: any BearerVerifying
+    package let responder: any PlainResponder
+    package let audit: any AuditSink
+    package let log: Logger
+
+    package init(verifier: any BearerVerifying, responder: any PlainResponder, audit: any AuditSink, log: Logger) {
+        self.verifier = verifier
+        self.responder = responder
+        self.audit = audit
+        self.log = log
+    }
+}

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import GatewayCore
+internal import GatewayHTTPClient
+internal import GatewayIdentity
+internal import GatewayPolicy
+internal import GatewayProviders
+internal import GatewayRelay
+internal import GatewayStore
+package import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import NIOSSL
+internal import Synchronization
+
+/// A running gateway: everything put together from one configuration.
+package final class Gateway: Sendable {
+    /// What a gateway is given from outside.
+    package struct Environment: Sendable {
+        package let audit: any AuditSink
+        package let log: Logger
+        package let allowsLoopback: Bool
+
+        package init(audit: any AuditSink, log: Logger, allowsLoopback: Bool) {
+            self.audit = audit
+            self.log = log
+            self.allowsLoopback = allowsLoopback
+        }
+    }
+
+    /// The port that is listened on.
+    package let port: Int
+    private let server: RelayServer
+    private let store: any GatewayStore
+    private let sweeper: Task<Void, Never>
+
+    private init(port: Int, server: RelayServer, store: any GatewayStore, log: Logger) {
+        self.port = port
+        self.server = server
+        self.store = store
+        self.sweeper = Task {
+            while !Task.isCancelled {
+                try? await Task.sleep(for: .seconds(60))
+                do {
+                    try await store.sweep(now: .now)
+                } catch {
+                    log.debug("the store could not be swept", metadata: ["reason": "\(error)"])
+                }
+            }
+        }
+    }
+
+    /// Starts a gateway, or says why it cannot: cheap checks first, so that a wrong file touches no database.
+    package static func start(_ settings: GatewaySettings, _ environment: Environment) async throws -> Gateway {
+        let log = environment.log
+        let tls = try self.serverTLS(settings.listen)
+        try await self.checkPort(settings.listen)
+
+        let rule = AddressGuard(allowsLoopback: environment.allowsLoopback)
+        let store = try self.makeStore(settings.store, log)
+        async let provider = self.discover(settings.oidc, rule, log)
+        do {
+            try await self.bringUp(store, settings.store, log)
+        } catch {
+            _ = try? await provider
+            await store.close()
+            throw error
+        }
+        let server: RelayServer
+        do {
+            server = try await self.assemble(settings, environment, store: store, provider: try await provider, rule: rule)
+            let address = RelayServer.Address(host: settings.listen.host.unbracketed, port: settings.listen.port)
+            let port = try await self.listen(server, address, tls)
+            return Gateway(port: port, server: server, store: store, log: log)
+        } catch {
+            await store.close()
+            throw error
+        }
+    }
+
+    /// Stops taking requests, lets open ones finish, and closes the store.
+    ///
+    /// - Parameter isHurried: Asked while waiting; true ends the wait at once.
+    /// - Returns: How many requests were cut at the deadline.
+    package func stop(within limit: Duration, isHurried: @escaping @Sendable () -> Bool = { false }) async -> Int {
+        self.sweeper.cancel()
+        let cut = await self.server.drain(within: limit, isHurried: isHurried)
+        await self.store.close()
+        return cut
+    }
+
+    // MARK: Steps of the start
+
+    private static func serverTLS(_ listen: ListenSettings) throws -> NIOSSLContext? {
+        guard let certificate = listen.certificateFile, let key = listen.keyFile else { return nil }
+        let chain: [NIOSSLCertificate]
+        do {
+            chain = try NIOSSLCertificate.fromPEMFile(certificate)
+        } catch {
+            throw BootFailure("listen.tls.cert: \(certificate) cannot be read as PEM certificates (\(error)). Check the path and its permissions.")
+        }
+        guard !chain.isEmpty else { throw BootFailure("listen.tls.cert: \(certificate) holds no PEM certificate.") }
+        let privateKey: NIOSSLPrivateKey
+        do {
+            privateKey = try NIOSSLPrivateKey(file: key, format: .pem)
+        } catch {
+            throw BootFailure("listen.tls.key: \(key) cannot be read as an unencrypted PEM key (\(error)). Check the path and its permissions.")
+        }
+        var configuration = TLSConfiguration.makeServerConfiguration(
+            certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(privateKey))
+        configuration.minimumTLSVersion = .tlsv12
+        configuration.applicationProtocols = ["http/1.1"]
+        do {
+            return try NIOSSLContext(configuration: configuration)
+        } catch {
+            throw BootFailure("listen.tls: the certificate and the key do not fit together (\(error)). Check that key belongs to cert.")
+        }
+    }
+
+    private static func checkPort(_ listen: ListenSettings) async throws {
+        do {
+            let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .bind(host: listen.host.unbracketed, port: listen.port).get()
+            try await channel.close()
+        } catch {
+            throw self.listenFailure(error, listen.host, listen.port)
+        }
+    }
+
+    private static func listen(_ server: RelayServer, _ address: RelayServer.Address, _ tls: NIOSSLContext?) async throws -> Int {
+        do {
+            guard let tls else { return try await server.listen(address, tls: nil) }
+            return try await server.listen(address, tls: { @Sendable () -> NIOSSLContext in tls })
+        } catch {
+            throw self.listenFailure(error, address.host, address.port)
+        }
+    }
+
+    private static func listenFailure(_ error: any Error, _ host: String, _ port: Int) -> BootFailure {
+        BootFailure("listen: cannot listen on \(host), port \(port) (\("\(error)".singleLine)). Is it in use, or is the address not this machine's?")
+    }
+
+    private static func makeStore(_ settings: StoreSettings, _ log: Logger) throws -> any GatewayStore {
+        switch settings.backend {
+        case .postgres(let url):
+            return PostgresStore(settings: settings, url: url) { reason in
+                if let reason {
+                    log.warning("PostgreSQL is not answering; new sign-ins fail until it does", metadata: ["reason": "\(reason)"])
+                } else {
+                    log.info("PostgreSQL is answering")
+                }
+            }
+        case .sqlite(let path):
+            do {
+                return try SQLiteStore(path: path)
+            } catch {
+                throw BootFailure("store.sqlite_path: the file cannot be used (\(error)). Check that its folder exists and can be written.")
+            }
+        }
+    }
+
+    private static let storeAttempts = 3
+
+    private static func bringUp(_ store: any GatewayStore, _ settings: StoreSettings, _ log: Logger) async throws {
+        var attempt = 1
+        while true {
+            do {
+                try await store.migrate(log: { (line: String) in log.info("\(line)") })
+                return
+            } catch let error as StoreError {
+                let isTransient = if case .unavailable(let reason) = error { !Self.isFinal(reason) } else { false }
+                // A refusal (no such database, wrong password, missing rights) does not get better by waiting.
+                guard isTransient, attempt < Self.storeAttempts else { throw Self.storeFailure(error, settings) }
+                log.warning(
+                    "could not connect to the store at boot, trying again in 2s",
+                    metadata: ["attempt": "\(attempt)", "reason": "\(error)"])
+                attempt += 1
+                try await Task.sleep(for: .seconds(2))
+            }
+        }
+    }
+
+    private static func storeFailure(_ error: StoreError, _ settings: StoreSettings) -> BootFailure {
+        var key = "store.sqlite_path"
+        if case .postgres = settings.backend { key = "store.postgres_url" }
+        return BootFailure(
+            "\(key): \(error). Check that the database is reachable and that the user may create tables in it.")
+    }
+
+    private static func isFinal(_ reason: String) -> Bool {
+        ["does not exist", "authentication failed", "no pg_hba.conf entry", "SSL", "invalid"].contains { reason.contains($0) }
+    }
+
+    private static func discover(_ settings: OIDCSettings, _ rule: AddressGuard, _ log: Logger) async throws -> OIDCProvider {
+        let client = OutboundClient(rule: .guarded(rule))
+        for attempt in 1... {
+            do {
+                return try await OIDCProvider.discover(settings, client: client, rule: rule)
+            } catch let failure as SignInFailure {
+                guard attempt < 3, failure.description.contains("cannot connect") else {
+                    throw BootFailure("oidc: \(failure)")
+                }
+                log.warning("could not reach the identity provider at boot, trying again in 1s", metadata: ["reason": "\(failure)"])
+                try await Task.sleep(for: .seconds(1))
+            }
+        }
+        preconditionFailure("the loop ends by returning or throwing")
+    }
+
+    private static func assemble(
+        _ settings: GatewaySettings, _ environment: Environment, store: any GatewayStore, provider: OIDCProvider,
+        rule: AddressGuard,
+    ) async throws -> RelayServer {
+        let (audit, log) = (environment.audit, environment.log)
+        var edge = EdgeSettings()
+        edge.access = settings.access
+        edge.maximumBodyBytes = settings.maximumBodyBytes
+        edge.maximumHeaderBytes = settings.maximumHeaderBytes
+        edge.maximumURLLength = settings.maximumURLLength
+        edge.terminatesTLS = settings.listen.terminatesTLS
+        let relay = RelayConfiguration(
+            edge: edge, upstreams: settings.upstreams,
+            catalog: ModelCatalog(
+                custom: settings.models, includesBuiltIns: settings.includesBuiltInModels, upstreams: settings.upstreams),
+            policies: settings.managed, firstByteTimeout: settings.firstByteTimeout, addressGuard: rule,
+            upstreamTLS: try NIOSSLContext(configuration: .makeClientConfiguration()))
+        let current: @Sendable () -> RelayConfiguration = { relay }
+
+        let publicURL = settings.listen.publicURL
+        let tokens = SessionTokens(settings: settings.session, issuer: publicURL)
+        let sealer = Sealer(settings: settings.session)
+        let grants = DeviceGrants(store: store)
+        let signIn = SignIn(
+            provider: provider, settings: settings.oidc, grants: grants, sessions: store, sealer: sealer,
+            publicURL: publicURL)
+        let sessions = Sessions(tokens: tokens, sealer: sealer, store: store, provider: provider, log: log)
+        let formOrigins = ([WebURL(provider.document.authorizationEndpoint)?.origin].compactMap { $0 }) + settings.oidc.formActionOrigins
+        let pages = Pages(publicURL: publicURL, formOrigins: formOrigins, notice: settings.loginNotice)
+
+        let routes = RouteTable()
+        routes.reserve(post: "/v1/messages", .bearer)
+        routes.reserve(post: "/v1/messages/count_tokens", .bearer)
+        HealthRoutes(store: store, readiness: Readiness(grace: settings.store.readinessGrace)).mount(on: routes)
+        DiscoveryRoutes(
+            publicURL: publicURL, issuerHost: WebURL(settings.oidc.issuer)?.host ?? settings.oidc.issuer, pages: pages
+        ).mount(on: routes)
+        DeviceRoutes(
+            settings: settings, grants: grants, counters: store, signIn: signIn, pages: pages, audit: audit, log: log
+        ).mount(on: routes)
+        CallbackRoutes(settings: settings, signIn: signIn, pages: pages, audit: audit, log: log).mount(on: routes)
+        TokenRoutes(settings: settings, grants: grants, sessions: sessions, sealer: sealer, audit: audit, log: log).mount(on: routes)
+        ModelRoutes(configuration: current).mount(on: routes)
+        ManagedRoutes(audit: audit, log: log).mount(on: routes)
+        let collectors = OutboundClient(rule: .guarded(rule))
+        TelemetryRoutes(relay: TelemetryRelay(settings: settings.telemetry, client: collectors, log: log)).mount(on: routes)
+
+        let verifier = BearerVerifier(tokens: tokens)
+        let responder = GatewayResponder(routes: routes, verifier: verifier, configuration: current, audit: audit, log: log)
+        return try await RelayServer(
+            services: RelayServices(verifier: verifier, responder: responder, audit: audit, log: log), configuration: relay)
+    }
+}
+
+extension String {
+    /// `::1` for `[::1]`.
+    fileprivate var unbracketed: String {
+        self.hasPrefix("[") && self.hasSuffix("]") ? String(self.dropFirst().dropLast()) : self
+    }
+}

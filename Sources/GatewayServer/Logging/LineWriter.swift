@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Foundation
+internal import Synchronization
+
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#else
+internal import Darwin
+#endif
+
+/// Writes whole lines to a file descriptor from one thread, so that a request never waits for a slow log.
+///
+/// Lines wait in a bounded buffer. When the reader of the log is so slow that the buffer fills, new lines are dropped
+/// and counted, and the count is written as soon as there is room.
+package final class LineWriter: Sendable {
+    private struct State {
+        var pending: [UInt8] = []
+        var dropped = 0
+        var isClosed = false
+    }
+
+    private static let limit = 16 << 20
+
+    private let state = Mutex(State())
+    private let signal = DispatchSemaphore(value: 0)
+    private let finished = DispatchSemaphore(value: 0)
+    private let descriptor: Int32
+
+    package init(descriptor: Int32 = STDERR_FILENO) {
+        self.descriptor = descriptor
+        let thread = Thread { [self] in self.run() }
+        thread.name = "log-writer"
+        thread.stackSize = 128 << 10
+        thread.start()
+    }
+
+    /// Appends one line; its end is added.
+    package func write(_ line: [UInt8]) {
+        let isFirst = self.state.withLock { state in
+            guard state.pending.count + line.count < Self.limit else {
+                state.dropped += 1
+                return false
+            }
+            let wasEmpty = state.pending.isEmpty
+            state.pending += line
+            state.pending.append(0x0A)
+            return wasEmpty
+        }
+        if isFirst { self.signal.signal() }
+    }
+
+    package func write(_ line: String) {
+        self.write(Array(line.utf8))
+    }
+
+    /// Writes what is waiting and stops. Lines that come later are lost.
+    package func close() {
+        let wasOpen = self.state.withLock { state in
+            defer { state.isClosed = true }
+            return !state.isClosed
+        }
+        guard wasOpen else { return }
+        self.signal.signal()
+        _ = self.finished.wait(timeout: .now() + 5)
+    }
+
+    private func run() {
+        while true {
+            self.signal.wait()
+            while true {
+                let (bytes, isClosed) = self.state.withLock { state in
+                    var bytes = state.pending
+                    state.pending = []
+                    if state.dropped > 0 {
+                        bytes += Array("[gateway] \(state.dropped) log lines were dropped because the log is read too slowly\n".utf8)
+                        state.dropped = 0
+                    }
+                    return (bytes, state.isClosed)
+                }
+                if bytes.isEmpty {
+                    if isClosed {
+                        self.finished.signal()
+                        return
+                    }
+                    break
+                }
+                self.put(bytes)
+            }
+        }
+    }
+
+    private func put(_ bytes: [UInt8]) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Foundation.write(self.descriptor, $0.baseAddress!, $0.count) }
+            if count < 0 {
+                if errno == EINTR { continue }
+                if errno == EAGAIN {
+                    usleep(1000)
+                    continue
+                }
+                return
+            }
+            rest = rest.dropFirst(count)
+        }
+    }
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import GatewayCore
+internal import GatewayRelay
+internal import GatewayStore
+internal import HTTPTypes
+internal import Hummingbird
+internal import Logging
+internal import NIOCore
+internal import NIOHTTP1
+internal import Synchronization
+
+/// Dispatches what is not on the hot path: exact paths, their methods, and bearers where they are needed.
+final class GatewayResponder: PlainResponder {
+    private let entries: [String: RouteTable.Entry]
+    private let responder: any HTTPResponder<RouteContext>
+    private let verifier: any BearerVerifying
+    private let configuration: @Sendable () -> RelayConfiguration
+    private let audit: any AuditSink
+    private let log: Logger
+
+    init(
+        routes: RouteTable, verifier: any BearerVerifying, configuration: @escaping @Sendable () -> RelayConfiguration,
+        audit: any AuditSink, log: Logger,
+    ) {
+        (self.entries, self.responder) = routes.build()
+        self.verifier = verifier
+        self.configuration = configuration
+        self.audit = audit
+        self.log = log
+    }
+
+    func refusal(of request: PlainRequest) -> PlainResponse? {
+        let entry = self.entries[request.path]
+        if entry?.access != .open {
+            // Strangers learn neither which paths exist nor what they take.
+            if case .failure(let problem) = self.bearer(of: request) {
+                self.audit.record(
+                    .denied(problem.problem, requestID: request.requestID, path: request.path, client: request.client))
+                return .error(.invalidToken, requestID: request.requestID)
+            }
+        }
+        guard let entry else { return .text(.notFound, "not found") }
+        guard entry.methods.contains(request.method.rawValue) else {
+            var response = PlainResponse.text(.methodNotAllowed, "method not allowed")
+            response.headers.add(name: "allow", value: entry.methods.joined(separator: ", "))
+            return response
+        }
+        return nil
+    }
+
+    private struct Refused: Error {
+        let problem: BearerProblem
+    }
+
+    private func bearer(of request: PlainRequest) -> Result<VerifiedBearer, Refused> {
+        let values = request.headers["authorization"]
+        guard let value = values.first else { return .failure(Refused(problem: .missing)) }
+        guard values.count == 1, value.hasPrefix("Bearer "),
+            let bearer = self.verifier.verify(String(value.dropFirst("Bearer ".count)), now: .now)
+        else { return .failure(Refused(problem: .invalid)) }
+        return .success(bearer)
+    }
+
+    func respond(to request: PlainRequest) async -> PlainResponse {
+        // A HEAD is a GET whose body stays behind (RFC 9110 §9.3.2); the connection leaves it out.
+        let method: HTTPRequest.Method = request.method == .HEAD ? .get : .init(request.method.rawValue) ?? .get
+        let caller = (try? self.bearer(of: request).get()).map(self.configuration().caller)
+        let slot = RouteContext.AnswerSlot()
+        let context = RouteContext(
+            source: RouteContext.Source(logger: self.log, request: request, caller: caller, answer: slot))
+        let head = HTTPRequest(method: method, scheme: nil, authority: nil, path: request.path)
+        do {
+            _ = try await self.responder.respond(to: Request(head: head, body: RequestBody(buffer: ByteBuffer())), context: context)
+        } catch {
+            self.log.error("unhandled", metadata: ["request_id": "\(request.requestID)", "error": "\(error)"])
+            return .error(.internalError, requestID: request.requestID)
+        }
+        return slot.value.withLock { $0 } ?? .text(.notFound, "not found")
+    }
+}

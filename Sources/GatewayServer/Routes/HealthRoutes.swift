@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import GatewayRelay
+internal import GatewayStore
+internal import NIOHTTP1
+
+/// `/healthz`: the process answers. `/readyz`: so does the store.
+struct HealthRoutes: Sendable {
+    let store: any GatewayStore
+    let readiness: Readiness
+
+    func mount(on routes: RouteTable) {
+        routes.get("/healthz") { _ in .text(.ok, "ok") }
+        routes.get("/readyz") { _ in
+            await self.readiness.isReady(self.store) ? .text(.ok, "ready") : .text(.serviceUnavailable, "store unavailable")
+        }
+    }
+}
+
+/// Remembers since when the store has been silent, for the grace that `store.readiness_grace_seconds` gives.
+actor Readiness {
+    private let grace: Duration
+    private var lastAnswer = ContinuousClock.now
+
+    init(grace: Duration) {
+        self.grace = grace
+    }
+
+    func isReady(_ store: any GatewayStore) async -> Bool {
+        do {
+            try await store.ping()
+            self.lastAnswer = .now
+            return true
+        } catch {
+            return self.lastAnswer.duration(to: .now) < self.grace
+        }
+    }
+}

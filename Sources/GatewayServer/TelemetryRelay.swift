@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import GatewayCore
+internal import GatewayHTTPClient
+internal import GatewayRelay
+internal import Logging
+internal import NIOCore
+internal import NIOHTTP1
+internal import Synchronization
+
+/// Passes developers' OTLP exports on to the operator's collectors, byte for byte. Each destination has a bounded
+/// number of exports on their way; what comes while it is full is dropped, so that a dead collector costs nobody memory.
+final class TelemetryRelay: Sendable {
+    private static let maximumInFlight = 64
+
+    private let settings: TelemetrySettings
+    private let client: OutboundClient
+    private let log: Logger
+    private let inFlight: Mutex<[InFlight]>
+
+    private struct InFlight {
+        var count = 0
+        var isFailing = false
+    }
+
+    init(settings: TelemetrySettings, client: OutboundClient, log: Logger) {
+        self.settings = settings
+        self.client = client
+        self.log = log
+        self.inFlight = Mutex(settings.destinations.map { _ in InFlight() })
+    }
+
+    func pass(_ request: PlainRequest, _ signal: TelemetrySettings.Signal) {
+        for (index, destination) in self.settings.destinations.enumerated() where destination.signals.contains(signal) {
+            let hasRoom = self.inFlight.withLock { states in
+                guard states[index].count < Self.maximumInFlight else { return false }
+                states[index].count += 1
+                return true
+            }
+            guard hasRoom else { continue }
+            var headers: [(name: String, value: String)] = []
+            for name in ["content-type", "content-encoding"] {
+                if let value = request.headers.first(name: name) { headers.append((name, value)) }
+            }
+            headers += destination.headers
+            let export = OutboundRequest(
+                "POST", "\(destination.url)/v1/\(signal.rawValue)", headers: headers,
+                body: Array(request.body.readableBytesView), timeout: .seconds(10))
+            Task { await self.send(export, index) }
+        }
+    }
+
+    private func send(_ export: OutboundRequest, _ index: Int) async {
+        var failure: String?
+        do {
+            let response = try await self.client.send(export)
+            if response.status >= 300 { failure = "HTTP \(response.status)" }
+        } catch {
+            failure = "\(error)"
+        }
+        let isNews = self.inFlight.withLock { states in
+            states[index].count -= 1
+            defer { states[index].isFailing = failure != nil }
+            return states[index].isFailing != (failure != nil)
+        }
+        // Once when it begins and once when it ends, not for every export.
+        if isNews {
+            let host = WebURL(self.settings.destinations[index].url)?.authority ?? ""
+            if let failure {
+                self.log.warning("a telemetry destination fails", metadata: ["destination": "\(host)", "reason": "\(failure)"])
+            } else {
+                self.log.info("a telemetry destination works again", metadata: ["destination": "\(host)"])
+            }
+        }
+    }
+}

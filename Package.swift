@@ -1,15 +1,16 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.2
 // SPDX-License-Identifier: Apache-2.0
 
 import PackageDescription
 
-/// Compiler settings of every target. CI adds warnings as errors on its command line, because `unsafeFlags` in a
-/// manifest would keep other packages from depending on this one.
-let strict: [SwiftSetting] = [
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-]
+/// Compiler settings of every target. Warnings are errors where GATEWAY_STRICT is set, as scripts/test sets it: a newer
+/// compiler's new warning must not break somebody's build.
+let strict: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+    ] + (Context.environment["GATEWAY_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)])
 
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
@@ -115,11 +116,64 @@ let package = Package(
         .target(
             name: "ClaudeCommands",
             dependencies: [
-                "CommandLineSyntax", "GatewayClient", "GatewayConfig", "GatewayCore", "GatewayHTTPClient", "GatewayServer",
+                "CommandLineSyntax", "GatewayClient", "GatewayConfig", "GatewayCore", "GatewayHTTPClient",
+                "GatewayServer",
             ],
             swiftSettings: strict,
         ),
         .executableTarget(name: "claude", dependencies: ["ClaudeCommands"], swiftSettings: strict),
+
+        // Tests.
+        .target(
+            name: "TestSupport",
+            dependencies: [
+                "GatewayCore", "GatewayHTTPClient", "GatewayIdentity", "GatewayProviders", "GatewayServer",
+                "GatewayStore",
+                crypto, log,
+            ] + nio,
+            path: "Tests/TestSupport",
+            swiftSettings: strict,
+        ),
+        .testTarget(name: "GatewayCoreTests", dependencies: ["GatewayCore"], swiftSettings: strict),
+        .testTarget(name: "GatewayConfigTests", dependencies: ["GatewayConfig", "GatewayCore"], swiftSettings: strict),
+        .testTarget(name: "CommandLineSyntaxTests", dependencies: ["CommandLineSyntax"], swiftSettings: strict),
+        .testTarget(
+            name: "GatewayPolicyTests", dependencies: ["GatewayPolicy", "GatewayCore", "GatewayConfig"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "GatewayProvidersTests", dependencies: ["GatewayProviders", "GatewayCore", "GatewayConfig"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "GatewayRelayTests",
+            dependencies: ["GatewayRelay", "GatewayCore", "GatewayPolicy", "GatewayProviders"] + nio,
+            swiftSettings: strict),
+        .testTarget(
+            name: "GatewayStoreTests", dependencies: ["GatewayStore", "GatewayCore", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "GatewayIdentityTests", dependencies: ["GatewayIdentity", "GatewayConfig", "GatewayCore", crypto],
+            swiftSettings: strict),
+        .testTarget(
+            name: "GatewayHTTPClientTests", dependencies: ["GatewayHTTPClient", "GatewayCore"], swiftSettings: strict),
+        .testTarget(
+            name: "GatewayClientTests", dependencies: ["GatewayClient", "GatewayCore", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ClaudeCommandsTests", dependencies: ["ClaudeCommands", "CommandLineSyntax", "GatewayCore"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "GatewayServerTests",
+            dependencies: ["GatewayServer", "GatewayConfig", "GatewayCore", "GatewayIdentity", log],
+            swiftSettings: strict),
+        .testTarget(
+            name: "GatewayIntegrationTests",
+            dependencies: [
+                "ClaudeCommands", "GatewayClient", "GatewayCore", "GatewayHTTPClient", "GatewayIdentity",
+                "GatewayPolicy",
+                "GatewayProviders", "GatewayServer", "GatewayStore", "TestSupport",
+            ],
+            swiftSettings: strict,
+        ),
     ],
     swiftLanguageModes: [.v6],
 )

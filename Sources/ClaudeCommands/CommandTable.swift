@@ -27,8 +27,12 @@ package enum CommandTable {
             "With -p, one message is sent and the answer is printed as it arrives.",
         ],
         options: [
-            OptionSpec("print", short: "p", value: "TEXT", help: "Send TEXT as one message and print the answer. - reads it from standard input."),
-            OptionSpec("model", value: "MODEL", help: "The model for -p. Default: the policy's model, or the first Sonnet that the gateway lists."),
+            OptionSpec(
+                "print", short: "p", value: "TEXT",
+                help: "Send TEXT as one message and print the answer. - reads it from standard input."),
+            OptionSpec(
+                "model", value: "MODEL",
+                help: "The model for -p. Default: the policy's model, or the first Sonnet that the gateway lists."),
             OptionSpec("max-tokens", value: "N", help: "The longest answer for -p, in tokens. Default: 4096."),
             OptionSpec("json", help: "With -p, print the whole answer as JSON."),
             OptionSpec("version", short: "V", help: "Print the version."),

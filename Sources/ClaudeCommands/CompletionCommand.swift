@@ -7,7 +7,9 @@ internal import GatewayClient
 enum CompletionCommand: Command {
     static let spec = CommandSpec(
         "completion", "Print a shell's completion script.",
-        arguments: [ArgumentSpec("SHELL", required: true, .choice(["bash", "zsh", "fish"]), help: "bash, zsh or fish.")],
+        arguments: [
+            ArgumentSpec("SHELL", required: true, .choice(["bash", "zsh", "fish"]), help: "bash, zsh or fish.")
+        ],
         examples: ["claude completion bash > /etc/bash_completion.d/claude"])
 
     static func run(_ invocation: Invocation, in terminal: Terminal) async throws -> ExitCode {
@@ -15,7 +17,8 @@ enum CompletionCommand: Command {
         case "bash": terminal.printPart(CompletionRenderer.bash(CommandTable.root))
         case "zsh": terminal.printPart(CompletionRenderer.zsh(CommandTable.root))
         case "fish": terminal.printPart(CompletionRenderer.fish(CommandTable.root))
-        default: throw ClientFailure.badRequest("'\(invocation.arguments[0])' has no completions; write bash, zsh or fish.")
+        default:
+            throw ClientFailure.badRequest("'\(invocation.arguments[0])' has no completions; write bash, zsh or fish.")
         }
         return .success
     }

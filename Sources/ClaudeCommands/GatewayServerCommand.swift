@@ -16,7 +16,8 @@ enum GatewayServerCommand: Command {
         options: [
             OptionSpec("config", short: "c", value: "FILE", .file, help: "The configuration, gateway.yaml(5)."),
             OptionSpec("dev", help: "Run a whole gateway on this machine without a configuration, to try it."),
-            OptionSpec("host", value: "ADDRESS", help: "With --dev, the loopback address to listen on. Default: 127.0.0.1."),
+            OptionSpec(
+                "host", value: "ADDRESS", help: "With --dev, the loopback address to listen on. Default: 127.0.0.1."),
             OptionSpec("port", value: "PORT", help: "With --dev, the port to listen on. Default: 8787."),
         ],
         examples: ["claude gateway --config gateway.yaml", "claude gateway --dev --port 8080"])
@@ -35,10 +36,13 @@ enum GatewayServerCommand: Command {
             return ExitCode(ending)
         }
         guard let path = invocation.value("config") else {
-            throw ClientFailure.badRequest("which configuration? Run claude gateway --config gateway.yaml, or claude gateway --dev to try it without one.")
+            throw ClientFailure.badRequest(
+                "which configuration? Run claude gateway --config gateway.yaml, or claude gateway --dev to try it without one."
+            )
         }
         for option in ["host", "port"] where invocation.has(option) {
-            throw ClientFailure.badRequest("--\(option) goes with --dev; with --config write listen.\(option) into the file.")
+            throw ClientFailure.badRequest(
+                "--\(option) goes with --dev; with --config write listen.\(option) into the file.")
         }
         return ExitCode(await GatewayCommand.run(configuration: path, environment: terminal.environment))
     }

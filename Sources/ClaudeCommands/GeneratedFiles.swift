@@ -31,7 +31,10 @@ package enum GeneratedFiles {
                 "environment",
                 [
                     ("CLAUDE_GATEWAY_URL", "The gateway that claude login signs in to when no URL is given."),
-                    ("CLAUDE_GATEWAY_HOME", "The folder of the stored credential. Default: $XDG_CONFIG_HOME/claude-gateway, or ~/.config/claude-gateway."),
+                    (
+                        "CLAUDE_GATEWAY_HOME",
+                        "The folder of the stored credential. Default: $XDG_CONFIG_HOME/claude-gateway, or ~/.config/claude-gateway."
+                    ),
                     ("HTTPS_PROXY, NO_PROXY", "Forward proxy of the client commands, as libcurl reads them."),
                     ("NO_COLOR", "Turns colours off when it is set and not empty."),
                 ]),
@@ -40,7 +43,10 @@ package enum GeneratedFiles {
                 "files",
                 [
                     ("~/.config/claude-gateway/credentials.json", "The stored credential, readable by its owner only."),
-                    ("/etc/claude-code/managed-settings.json", "The machine's managed settings; forceLoginGatewayUrl names the only gateway that is taken."),
+                    (
+                        "/etc/claude-code/managed-settings.json",
+                        "The machine's managed settings; forceLoginGatewayUrl names the only gateway that is taken."
+                    ),
                 ]),
             .init("see also", [("", "claude(1), claude-gateway(1), gateway.yaml(5)")]),
         ]
@@ -51,14 +57,26 @@ package enum GeneratedFiles {
             .init(
                 "server environment",
                 [
-                    ("CLAUDE_GATEWAY_ALLOW_LOOPBACK", "1 or true lets the gateway connect to loopback addresses: an identity provider, a model provider or a collector on the same machine."),
-                    ("CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS", "How long open requests may go on after SIGTERM, in milliseconds. Default: 25000."),
-                    ("CLAUDE_GATEWAY_LOG_LEVEL", "debug, info, warn or error. Default: info. Audit events are always written."),
+                    (
+                        "CLAUDE_GATEWAY_ALLOW_LOOPBACK",
+                        "1 or true lets the gateway connect to loopback addresses: an identity provider, a model provider or a collector on the same machine."
+                    ),
+                    (
+                        "CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS",
+                        "How long open requests may go on after SIGTERM, in milliseconds. Default: 25000."
+                    ),
+                    (
+                        "CLAUDE_GATEWAY_LOG_LEVEL",
+                        "debug, info, warn or error. Default: info. Audit events are always written."
+                    ),
                 ]),
             .init(
                 "signals",
                 [
-                    ("SIGTERM, SIGINT", "Stop: new connections are refused, open requests finish. A second one cuts them."),
+                    (
+                        "SIGTERM, SIGINT",
+                        "Stop: new connections are refused, open requests finish. A second one cuts them."
+                    )
                 ]),
         ]
     }
@@ -70,8 +88,14 @@ package enum GeneratedFiles {
                 .init(
                     "description",
                     [
-                        ("", "A YAML 1.2 document, read once when the gateway starts. claude config validate checks it without starting anything."),
-                        ("", "In string values ${NAME} is replaced by an environment variable, and ${file:/path}, as the whole value, by a file's trimmed content. An undefined variable or a missing file keeps the gateway from starting."),
+                        (
+                            "",
+                            "A YAML 1.2 document, read once when the gateway starts. claude config validate checks it without starting anything."
+                        ),
+                        (
+                            "",
+                            "In string values ${NAME} is replaced by an environment variable, and ${file:/path}, as the whole value, by a file's trimmed content. An undefined variable or a missing file keeps the gateway from starting."
+                        ),
                         ("", "Unknown keys are faults."),
                     ]),
                 .init("keys", KeyListing.rows(GatewaySettings.section)),

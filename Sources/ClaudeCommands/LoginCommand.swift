@@ -18,10 +18,15 @@ enum LoginCommand: Command {
         options: [
             OptionSpec("no-browser", help: "Do not open a browser."),
             OptionSpec("no-qr", help: "Do not show a QR code."),
-            OptionSpec("fingerprint", value: "SHA256", help: "Insist on this SHA-256 fingerprint of the gateway's certificate."),
+            OptionSpec(
+                "fingerprint", value: "SHA256", help: "Insist on this SHA-256 fingerprint of the gateway's certificate."
+            ),
             json,
         ],
-        arguments: [ArgumentSpec("URL", help: "The gateway. Default: the managed settings' one, CLAUDE_GATEWAY_URL, or the last one.")],
+        arguments: [
+            ArgumentSpec(
+                "URL", help: "The gateway. Default: the managed settings' one, CLAUDE_GATEWAY_URL, or the last one.")
+        ],
         examples: ["claude login https://claude.internal.example.com", "claude login --no-browser"])
 
     static func run(_ invocation: Invocation, in terminal: Terminal) async throws -> ExitCode {
@@ -74,7 +79,8 @@ enum LoginCommand: Command {
         if let notice = prompt.notice { terminal.say("\nNotice from the gateway: \(notice.singleLine)") }
         terminal.say("\nOpen this page:  \(prompt.completePage)")
         terminal.say("and check that it shows this code:  \(terminal.bold(prompt.userCode))\n")
-        let speaksUnicode = ["LC_ALL", "LC_CTYPE", "LANG"].lazy.compactMap { terminal.environment[$0] }
+        let speaksUnicode =
+            ["LC_ALL", "LC_CTYPE", "LANG"].lazy.compactMap { terminal.environment[$0] }
             .first { !$0.isEmpty }?.lowercased().contains("utf") ?? false
         if terminal.isInteractive, speaksUnicode, !invocation.has("no-qr"), let code = QRCode(prompt.completePage) {
             terminal.say(code.text(usesColor: terminal.usesColor))
@@ -96,11 +102,13 @@ enum LoginCommand: Command {
 enum Browser {
     static func open(_ url: String) {
         #if os(macOS)
-        let program = "/usr/bin/open"
+            let program = "/usr/bin/open"
         #else
-        let program = "/usr/bin/xdg-open"
-        guard ProcessInfo.processInfo.environment["DISPLAY"] != nil || ProcessInfo.processInfo.environment["WAYLAND_DISPLAY"] != nil
-        else { return }
+            let program = "/usr/bin/xdg-open"
+            guard
+                ProcessInfo.processInfo.environment["DISPLAY"] != nil
+                    || ProcessInfo.processInfo.environment["WAYLAND_DISPLAY"] != nil
+            else { return }
         #endif
         guard FileManager.default.isExecutableFile(atPath: program) else { return }
         let process = Process()

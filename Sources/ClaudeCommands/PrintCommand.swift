@@ -59,7 +59,8 @@ enum PrintCommand {
         let preferred = try await SettingsCommand.fetch(terminal)?["settings"]?["model"]?.string
         if let preferred, let match = ids.first(where: { $0 == preferred || $0.contains(preferred) }) { return match }
         guard let model = ids.first(where: { $0.contains("sonnet") }) ?? ids.first else {
-            throw ClientFailure.refused("the gateway lists no model for you. Ask your administrator, or name one with --model.")
+            throw ClientFailure.refused(
+                "the gateway lists no model for you. Ask your administrator, or name one with --model.")
         }
         return model
     }

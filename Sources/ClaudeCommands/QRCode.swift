@@ -259,7 +259,8 @@ struct QRCode: Sendable {
         for y in 1..<self.size {
             for x in 1..<self.size {
                 let value = self.modules[y][x]
-                if value == self.modules[y - 1][x], value == self.modules[y][x - 1], value == self.modules[y - 1][x - 1] {
+                if value == self.modules[y - 1][x], value == self.modules[y][x - 1], value == self.modules[y - 1][x - 1]
+                {
                     total += 3
                 }
             }

@@ -48,7 +48,8 @@ enum SampleRenderer {
 
     private static func placeholder(_ key: ConfigKey) -> String {
         switch key.shape {
-        case .boolean, .number, .integer: key.defaultText.flatMap { Double($0) != nil || ["true", "false"].contains($0) ? $0 : nil } ?? "1000"
+        case .boolean, .number, .integer:
+            key.defaultText.flatMap { Double($0) != nil || ["true", "false"].contains($0) ? $0 : nil } ?? "1000"
         case .choice(let words): key.defaultText.flatMap { words.contains($0) ? $0 : nil } ?? words[0]
         case .list: key.defaultText.flatMap { $0.hasPrefix("[") ? $0 : nil } ?? "[]"
         case .map, .section, .variants, .open: "{}"
@@ -59,7 +60,9 @@ enum SampleRenderer {
     private static func wrapped(_ text: String, width: Int) -> [String] {
         var lines = [""]
         for word in text.split(separator: " ") {
-            if !lines[lines.count - 1].isEmpty, lines[lines.count - 1].count + 1 + word.count > width { lines.append("") }
+            if !lines[lines.count - 1].isEmpty, lines[lines.count - 1].count + 1 + word.count > width {
+                lines.append("")
+            }
             lines[lines.count - 1] += (lines[lines.count - 1].isEmpty ? "" : " ") + word
         }
         return lines

@@ -99,7 +99,8 @@ enum ModelsCommand: Command {
 
     static func list(_ terminal: Terminal) async throws -> [JSONValue] {
         let file = CredentialFile(environment: terminal.environment)
-        let answer = try await SignedInGateway(file: file, environment: terminal.environment).get("/v1/models?limit=1000")
+        let answer = try await SignedInGateway(file: file, environment: terminal.environment).get(
+            "/v1/models?limit=1000")
         guard answer.status == 200, let models = (try? JSONValue(parsing: answer.body))?["data"]?.array else {
             throw ClientFailure.refused("the gateway answered HTTP \(answer.status) to the list of models.")
         }

@@ -94,7 +94,8 @@ package struct CommandLineParser {
         if case .choice(let choices) = option.valueKind, !choices.contains(value) {
             let near = Suggestion.nearest(to: value, in: choices).map { " Did you mean \($0)?" } ?? ""
             throw UsageError(
-                "\(spelled) takes one of \(choices.joined(separator: ", ")), not '\(value)'.\(near)", command: state.path)
+                "\(spelled) takes one of \(choices.joined(separator: ", ")), not '\(value)'.\(near)",
+                command: state.path)
         }
         state.options[option.name, default: []].append(value)
     }

@@ -50,7 +50,8 @@ package struct ArgumentSpec: Sendable {
     package let help: String
 
     package init(
-        _ name: String, required: Bool = false, repeated: Bool = false, _ kind: OptionSpec.ValueKind = .text, help: String,
+        _ name: String, required: Bool = false, repeated: Bool = false, _ kind: OptionSpec.ValueKind = .text,
+        help: String,
     ) {
         self.name = name
         self.isRequired = required

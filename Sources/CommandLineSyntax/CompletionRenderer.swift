@@ -63,7 +63,8 @@ package enum CompletionRenderer {
         let files = self.nodes(root).filter { $0.command.arguments.contains { $0.kind == .file } }
         if !files.isEmpty {
             let patterns = files.map { "\"\($0.path.map { " " + $0 }.joined())\"" }.joined(separator: "|")
-            out += "    case \"$path\" in\n        \(patterns)) [[ $cur == -* ]] || COMPREPLY+=($(compgen -f -- \"$cur\")) ;;\n    esac\n"
+            out +=
+                "    case \"$path\" in\n        \(patterns)) [[ $cur == -* ]] || COMPREPLY+=($(compgen -f -- \"$cur\")) ;;\n    esac\n"
         }
         return out + "}\n\ncomplete -o filenames -F _\(root.name) \(root.name)\n"
     }
@@ -87,7 +88,8 @@ package enum CompletionRenderer {
     }
 
     private static func zshQuote(_ text: String) -> String {
-        text.replacing("'", with: "'\\''").replacing("[", with: "\\[").replacing("]", with: "\\]").replacing(":", with: "\\:")
+        text.replacing("'", with: "'\\''").replacing("[", with: "\\[").replacing("]", with: "\\]").replacing(
+            ":", with: "\\:")
     }
 
     private static func zshValue(_ name: String, _ kind: OptionSpec.ValueKind) -> String {
@@ -106,18 +108,22 @@ package enum CompletionRenderer {
         let subs = node.command.visibleSubcommands
         if subs.isEmpty {
             for argument in node.command.arguments {
-                specs.append("'\(argument.isRepeated ? "*" : "")\(argument.isRequired ? "" : ":")\(self.zshValue(argument.name, argument.kind))'")
+                specs.append(
+                    "'\(argument.isRepeated ? "*" : "")\(argument.isRequired ? "" : ":")\(self.zshValue(argument.name, argument.kind))'"
+                )
             }
         } else {
             specs += ["'1: :->command'", "'*:: :->rest'"]
         }
         var out = "\(self.zshName(node.path, root))() {\n"
         if !subs.isEmpty { out += "    local curcontext=$curcontext state line\n" }
-        out += "    _arguments \(subs.isEmpty ? "" : "-C ")\\\n        " + specs.joined(separator: " \\\n        ") + "\n"
+        out +=
+            "    _arguments \(subs.isEmpty ? "" : "-C ")\\\n        " + specs.joined(separator: " \\\n        ") + "\n"
         if !subs.isEmpty {
             out += "    case $state in\n        command)\n            local -a commands=(\n"
             for sub in subs { out += "                '\(sub.name):\(self.zshQuote(sub.summary))'\n" }
-            out += "            )\n            _describe command commands ;;\n        rest)\n            case $line[1] in\n"
+            out +=
+                "            )\n            _describe command commands ;;\n        rest)\n            case $line[1] in\n"
             for sub in subs { out += "                \(sub.name)) \(self.zshName(node.path + [sub.name], root)) ;;\n" }
             out += "            esac ;;\n    esac\n"
         }

@@ -50,7 +50,8 @@ package struct ManPageRenderer {
 
     /// A page of section 5.
     package func filePage(_ name: String, summary: String, sections: [Section]) -> String {
-        self.head(name, section: 5) + ".SH NAME\n\(Self.escape(name)) \\- \(Self.escape(summary))\n" + Self.render(sections)
+        self.head(name, section: 5) + ".SH NAME\n\(Self.escape(name)) \\- \(Self.escape(summary))\n"
+            + Self.render(sections)
     }
 
     private func head(_ name: String, section: Int) -> String {
@@ -81,7 +82,8 @@ package struct ManPageRenderer {
             ".SH \(self.escape(section.title.uppercased()))\n"
                 + section.entries.map { entry in
                     entry.term.isEmpty
-                        ? ".PP\n\(self.escape(entry.text))\n" : ".TP\n.B \(self.escape(entry.term))\n\(self.escape(entry.text))\n"
+                        ? ".PP\n\(self.escape(entry.text))\n"
+                        : ".TP\n.B \(self.escape(entry.term))\n\(self.escape(entry.text))\n"
                 }.joined()
         }.joined()
     }

@@ -4,11 +4,11 @@ internal import Foundation
 internal import GatewayCore
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #else
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// The file that holds the credential: readable by its owner only, replaced in one step, and guarded by a lock, so that
@@ -63,7 +63,8 @@ package struct CredentialFile: Sendable {
     }
 
     /// Runs `body` while no other process does. Waits for the lock at most `limit`.
-    package func withLock<Value>(limit: Duration = .seconds(30), _ body: () async throws -> Value) async throws -> Value {
+    package func withLock<Value>(limit: Duration = .seconds(30), _ body: () async throws -> Value) async throws -> Value
+    {
         try self.makeFolder()
         let descriptor = open(self.path + ".lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw self.failure("cannot lock") }
@@ -86,11 +87,14 @@ package struct CredentialFile: Sendable {
             try FileManager.default.createDirectory(
                 atPath: self.folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         } catch {
-            throw ClientFailure.badRequest("cannot make the folder \(self.folder). Check its permissions, or set CLAUDE_GATEWAY_HOME.")
+            throw ClientFailure.badRequest(
+                "cannot make the folder \(self.folder). Check its permissions, or set CLAUDE_GATEWAY_HOME.")
         }
     }
 
     private func failure(_ what: String) -> ClientFailure {
-        .badRequest("\(what) \(self.path): \(String(cString: strerror(errno))). Check its permissions, or set CLAUDE_GATEWAY_HOME.")
+        .badRequest(
+            "\(what) \(self.path): \(String(cString: strerror(errno))). Check its permissions, or set CLAUDE_GATEWAY_HOME."
+        )
     }
 }

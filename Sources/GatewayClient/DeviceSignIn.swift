@@ -33,9 +33,11 @@ package struct DeviceSignIn: Sendable {
 
     package func discover() async throws -> Gateway {
         let url = self.connection.url + "/.well-known/oauth-authorization-server"
-        let response = try await self.connection.send(OutboundRequest("GET", url, headers: [("accept", "application/json")]))
+        let response = try await self.connection.send(
+            OutboundRequest("GET", url, headers: [("accept", "application/json")]))
         guard response.status == 200, let json = response.json else {
-            throw ClientFailure.refused("\(self.connection.url) answered HTTP \(response.status) to discovery. Is this the gateway's address?")
+            throw ClientFailure.refused(
+                "\(self.connection.url) answered HTTP \(response.status) to discovery. Is this the gateway's address?")
         }
         // An endpoint on another origin is not believed: the credential must not be sent elsewhere.
         let origin = WebURL(self.connection.url)?.origin
@@ -49,7 +51,8 @@ package struct DeviceSignIn: Sendable {
     }
 
     package func begin(_ gateway: Gateway) async throws -> Prompt {
-        let response = try await self.connection.send(.form(gateway.deviceEndpoint, [("surface", "claude_gateway_cli")]))
+        let response = try await self.connection.send(
+            .form(gateway.deviceEndpoint, [("surface", "claude_gateway_cli")]))
         guard response.status == 200, let json = response.json, let device = json["device_code"]?.string,
             let code = json["user_code"]?.string, let page = json["verification_uri"]?.string,
             let lifetime = json["expires_in"]?.number
@@ -88,7 +91,9 @@ package struct DeviceSignIn: Sendable {
             // RFC 8628 §3.5: five seconds more, for good.
             case "slow_down"?: interval += .seconds(5)
             case "access_denied"?: throw ClientFailure.signInEnded("Sign-in was denied in the browser.")
-            case "expired_token"?: throw ClientFailure.signInEnded("Sign-in timed out before the browser was done. Run claude login again.")
+            case "expired_token"?:
+                throw ClientFailure.signInEnded(
+                    "Sign-in timed out before the browser was done. Run claude login again.")
             default:
                 if response.status < 500 { throw Self.refusal(response, "waiting for the sign-in") }
             }
@@ -106,7 +111,8 @@ package struct DeviceSignIn: Sendable {
     }
 
     private static func refusal(_ response: OutboundResponse, _ doing: String) -> ClientFailure {
-        let text = response.json?["error_description"]?.string ?? response.json?["error"]?.string ?? "HTTP \(response.status)"
+        let text =
+            response.json?["error_description"]?.string ?? response.json?["error"]?.string ?? "HTTP \(response.status)"
         return .refused("the gateway refused \(doing): \(text.singleLine)")
     }
 }

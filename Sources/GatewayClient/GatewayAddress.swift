@@ -20,12 +20,14 @@ package enum GatewayAddress {
         if let forced {
             if let wanted, wanted != forced {
                 throw ClientFailure.badRequest(
-                    "this machine's managed settings allow only \(forced) (forceLoginGatewayUrl in \(settingsFile)). Run claude login without a URL.")
+                    "this machine's managed settings allow only \(forced) (forceLoginGatewayUrl in \(settingsFile)). Run claude login without a URL."
+                )
             }
             return forced
         }
         guard let url = wanted ?? known else {
-            throw ClientFailure.badRequest("which gateway? Run claude login https://claude.internal.example.com, or set CLAUDE_GATEWAY_URL.")
+            throw ClientFailure.badRequest(
+                "which gateway? Run claude login https://claude.internal.example.com, or set CLAUDE_GATEWAY_URL.")
         }
         return url
     }
@@ -41,19 +43,25 @@ package enum GatewayAddress {
     /// public one among them is where a later connection could go.
     package static func check(_ url: String, environment: [String: String]) throws {
         guard let web = WebURL(url) else {
-            throw ClientFailure.badRequest("'\(url.singleLine)' is not a URL. Write it like https://claude.internal.example.com.")
+            throw ClientFailure.badRequest(
+                "'\(url.singleLine)' is not a URL. Write it like https://claude.internal.example.com.")
         }
         if !web.isSecure, !web.isLoopback {
-            throw ClientFailure.badRequest("\(url) is plain http, which would send your credential in the clear. Use https.")
+            throw ClientFailure.badRequest(
+                "\(url) is plain http, which would send your credential in the clear. Use https.")
         }
         // Behind a proxy the name is the proxy's to resolve.
         if ProxyEnvironment(environment).applies(to: web) { return }
         let addresses = PrivateNetwork.resolve(web.host)
         guard !addresses.isEmpty else {
-            throw ClientFailure.unreachable("the name \(web.host) does not resolve. Check that you're on your organization's network, then try again.")
+            throw ClientFailure.unreachable(
+                "the name \(web.host) does not resolve. Check that you're on your organization's network, then try again."
+            )
         }
         if let open = addresses.first(where: { !PrivateNetwork.contains($0) }) {
-            throw ClientFailure.badRequest("\(web.host) is at the public address \(open). A gateway belongs on a private network; ask your administrator for its right address.")
+            throw ClientFailure.badRequest(
+                "\(web.host) is at the public address \(open). A gateway belongs on a private network; ask your administrator for its right address."
+            )
         }
     }
 }

@@ -19,7 +19,9 @@ package struct GatewayConnection: Sendable {
     }
 
     /// - Throws: `ClientFailure` in place of every transport error.
-    package func send(_ request: OutboundRequest, onBody: (@Sendable ([UInt8]) -> Void)? = nil) async throws -> OutboundResponse {
+    package func send(_ request: OutboundRequest, onBody: (@Sendable ([UInt8]) -> Void)? = nil) async throws
+        -> OutboundResponse
+    {
         var request = request
         request.headers.append(("user-agent", "claude-gateway-client/\(GatewayVersion.current)"))
         request.expectedFingerprint = self.fingerprint
@@ -35,14 +37,21 @@ package struct GatewayConnection: Sendable {
     private static func failure(_ error: OutboundError) -> ClientFailure {
         switch error {
         case .changedCertificate(let host, let seen):
-            .refused("the certificate of \(host) is another one than the one you trusted. Its fingerprint is now \(seen). Ask your administrator whether it was renewed; if so, run claude login again.")
+            .refused(
+                "the certificate of \(host) is another one than the one you trusted. Its fingerprint is now \(seen). Ask your administrator whether it was renewed; if so, run claude login again."
+            )
         case .untrustedCertificate(let host, let reason):
-            .refused("the certificate of \(host) is not trusted (\(reason)). If your organization has its own CA, add it to this system's trust store.")
+            .refused(
+                "the certificate of \(host) is not trusted (\(reason)). If your organization has its own CA, add it to this system's trust store."
+            )
         case .blocked(let host, let reason):
             .badRequest("\(host) may not be used as a gateway: \(reason). A gateway belongs on a private network.")
-        case .invalidURL: .badRequest("the gateway's URL is not valid. Write it like https://claude.internal.example.com.")
+        case .invalidURL:
+            .badRequest("the gateway's URL is not valid. Write it like https://claude.internal.example.com.")
         case .timedOut, .cannotConnect, .tooLarge, .broken:
-            .unreachable("Couldn't reach the gateway: \(error) Check that you're on your organization's network, then try again.")
+            .unreachable(
+                "Couldn't reach the gateway: \(error) Check that you're on your organization's network, then try again."
+            )
         }
     }
 

@@ -76,7 +76,8 @@ private final class EventReader: Sendable {
 
     var outcome: MessageRequest.Outcome {
         self.state.withLock {
-            MessageRequest.Outcome(text: $0.text, stopReason: $0.stopReason, inputTokens: $0.input, outputTokens: $0.output)
+            MessageRequest.Outcome(
+                text: $0.text, stopReason: $0.stopReason, inputTokens: $0.input, outputTokens: $0.output)
         }
     }
 
@@ -95,7 +96,9 @@ private final class EventReader: Sendable {
     }
 
     private static func read(_ line: ArraySlice<UInt8>, into state: inout State) -> String {
-        guard line.starts(with: Array("data:".utf8)), let event = try? JSONValue(parsing: line.dropFirst(5)) else { return "" }
+        guard line.starts(with: Array("data:".utf8)), let event = try? JSONValue(parsing: line.dropFirst(5)) else {
+            return ""
+        }
         switch event["type"]?.string {
         case "message_start":
             state.input = event["message"]?["usage"]?["input_tokens"]?.integer ?? 0

@@ -64,7 +64,8 @@ package struct SignedInGateway: Sendable {
             throw ClientFailure.notSignedIn("Your session has ended. Run claude login.")
         }
         if isAlive { return credential }
-        throw ClientFailure.unreachable("the gateway could not refresh your session (HTTP \(response.status)). Try again in a minute.")
+        throw ClientFailure.unreachable(
+            "the gateway could not refresh your session (HTTP \(response.status)). Try again in a minute.")
     }
 
     package func connection(_ credential: Credential) -> GatewayConnection {

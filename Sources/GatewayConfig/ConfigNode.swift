@@ -18,6 +18,12 @@ package struct ConfigNode: Sendable {
         package let key: String
         package let position: ConfigPosition
         package let value: ConfigNode
+
+        package init(key: String, position: ConfigPosition, value: ConfigNode) {
+            self.key = key
+            self.position = position
+            self.value = value
+        }
     }
 
     package let value: Value

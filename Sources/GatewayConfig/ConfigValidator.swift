@@ -14,13 +14,15 @@ package enum ConfigValidator {
         case .string(let minimum, let maximum): self.string(node, minimum, maximum, &report)
         case .boolean:
             if node.boolean == nil {
-                let hint = node.string.map { ["true", "false"].contains($0.lowercased()) } == true ? " without quotes" : ""
+                let hint =
+                    node.string.map { ["true", "false"].contains($0.lowercased()) } == true ? " without quotes" : ""
                 report.error(node, "expected true or false, found \(node.kind); write true or false\(hint).")
             }
         case .number(let above, let minimum, let maximum):
             self.number(node, above, minimum, maximum, whole: false, &report)
         case .integer(let above, let minimum, let maximum):
-            self.number(node, above.map(Double.init), minimum.map(Double.init), maximum.map(Double.init), whole: true, &report)
+            self.number(
+                node, above.map(Double.init), minimum.map(Double.init), maximum.map(Double.init), whole: true, &report)
         case .choice(let options):
             guard let text = node.string else {
                 report.error(node, "expected one of \(options.joined(separator: ", ")), found \(node.kind).")
@@ -62,7 +64,8 @@ package enum ConfigValidator {
         }
         guard !node.isUnresolved else { return }
         if text.count < minimum {
-            let what = minimum == 1 ? "must not be empty" : "must have at least \(minimum) characters and has \(text.count)"
+            let what =
+                minimum == 1 ? "must not be empty" : "must have at least \(minimum) characters and has \(text.count)"
             let hint = node.isExpanded ? "; check the variable or file it comes from" : ""
             report.error(node, "\(what)\(hint).")
         }

@@ -30,10 +30,6 @@ package struct SecretExpansion: Sendable {
     /// Leaves every reference as it stands: for linting on a machine that has no secrets.
     package static let skipping = SecretExpansion(variables: nil)
 
-    private init(variables: [String: String]?) {
-        self.variables = variables
-    }
-
     package func expand(_ text: String) -> Result {
         guard text.utf8.contains(0x24), text.contains("${") else { return Result(text: text) }
         if text.hasPrefix("${file:"), text.hasSuffix("}"), text.count > "${file:}".count {
@@ -59,7 +55,8 @@ package struct SecretExpansion: Sendable {
                 }
                 if !name.hasPrefix("file:") {
                     result.cautions.append(
-                        "this '${' does not begin a variable of the form ${NAME}, so it stays literal text; defaults such as ${NAME:-x} are not supported.")
+                        "this '${' does not begin a variable of the form ${NAME}, so it stays literal text; defaults such as ${NAME:-x} are not supported."
+                    )
                 }
             }
             result.text += "$"

@@ -45,7 +45,10 @@ package enum YAMLReader {
             add(nil, "not valid YAML: \(problem.singleLine). The file must be UTF-8 text without control characters.")
         case .duplicatedKeysInMapping(let duplicates, let context):
             for name in duplicates {
-                add(context.mark, "the key is written more than once in the mapping that begins here; keep one of them.", ConfigPath(name.singleLine))
+                add(
+                    context.mark,
+                    "the key is written more than once in the mapping that begins here; keep one of them.",
+                    ConfigPath(name.singleLine))
             }
         default:
             add(nil, "not valid YAML: \("\(error)".singleLine).")
@@ -78,7 +81,8 @@ package enum YAMLReader {
                 }
                 return ConfigNode(.list(items), at: position, path: path)
             case .mapping(let mapping):
-                return ConfigNode(.mapping(self.members(of: mapping, path: path, depth: depth)), at: position, path: path)
+                return ConfigNode(
+                    .mapping(self.members(of: mapping, path: path, depth: depth)), at: position, path: path)
             case .alias:
                 return ConfigNode(.null, at: position, path: path)
             }
@@ -106,7 +110,9 @@ package enum YAMLReader {
             return merged.filter { !names.contains($0.key) } + own
         }
 
-        private mutating func convert(_ scalar: Node.Scalar, at position: ConfigPosition, path: ConfigPath) -> ConfigNode {
+        private mutating func convert(_ scalar: Node.Scalar, at position: ConfigPosition, path: ConfigPath)
+            -> ConfigNode
+        {
             guard scalar.style == .plain, !scalar.tag.description.hasSuffix(":str") else {
                 return self.expanded(scalar.string, at: position, path: path)
             }
@@ -135,7 +141,8 @@ package enum YAMLReader {
 
         /// YAML 1.2 core schema numbers (§10.3.2), with a sign and leading zeros allowed.
         private static func number(_ text: String) -> Double? {
-            guard let first = text.utf8.first, (0x30...0x39).contains(first) || [0x2B, 0x2D, 0x2E].contains(first) else {
+            guard let first = text.utf8.first, (0x30...0x39).contains(first) || [0x2B, 0x2D, 0x2E].contains(first)
+            else {
                 return nil
             }
             switch text {

@@ -20,13 +20,16 @@ package struct AddressGuard: Sendable, Equatable {
             switch self {
             case .linkLocal: "link-local address"
             case .metadata: "cloud metadata service"
-            case .loopback: "loopback address; set CLAUDE_GATEWAY_ALLOW_LOOPBACK=1 in the gateway's environment to allow it"
+            case .loopback:
+                "loopback address; set CLAUDE_GATEWAY_ALLOW_LOOPBACK=1 in the gateway's environment to allow it"
             }
         }
     }
 
     private static let linkLocal = ["169.254.0.0/16", "fe80::/10"].map { IPNetwork($0)! }
-    private static let metadata = ["192.0.0.192", "168.63.129.16", "100.100.100.200", "fd00:ec2::/32"].map { IPNetwork($0)! }
+    private static let metadata = ["192.0.0.192", "168.63.129.16", "100.100.100.200", "fd00:ec2::/32"].map {
+        IPNetwork($0)!
+    }
     private static let loopback = ["127.0.0.0/8", "0.0.0.0/8", "::1", "::"].map { IPNetwork($0)! }
     private static let metadataNames: Set<String> = ["metadata", "metadata.google.internal", "instance-data"]
 

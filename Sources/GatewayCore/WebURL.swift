@@ -48,11 +48,13 @@ package struct WebURL: Sendable, Hashable {
             self.host = authority.lowercased()
         }
         let forbidden: Set<Character> = ["<", ">", "^", "|", "%", "[", "]", "\"", "{", "}", ";", "'", ","]
-        guard !self.host.isEmpty, self.host.contains(":") || !self.host.contains(where: { forbidden.contains($0) }) else {
+        guard !self.host.isEmpty, self.host.contains(":") || !self.host.contains(where: { forbidden.contains($0) })
+        else {
             return nil
         }
         if let portText, !portText.isEmpty {
-            guard portText.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = Int(portText), port <= 65535 else {
+            guard portText.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = Int(portText), port <= 65535
+            else {
                 return nil
             }
             self.port = port

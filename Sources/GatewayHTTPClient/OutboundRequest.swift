@@ -89,7 +89,8 @@ package enum OutboundError: Error, Equatable, CustomStringConvertible {
         case .timedOut(let host): "\(host) did not answer in time."
         case .cannotConnect(let host, let reason): "cannot connect to \(host): \(reason)."
         case .untrustedCertificate(let host, let reason): "the certificate of \(host) is not trusted: \(reason)."
-        case .changedCertificate(let host, let seen): "the certificate of \(host) is another one than expected: \(seen)."
+        case .changedCertificate(let host, let seen):
+            "the certificate of \(host) is another one than expected: \(seen)."
         case .tooLarge(let host, let limit): "\(host) answered with more than \(limit) bytes."
         case .broken(let host, let reason): "the exchange with \(host) failed: \(reason)."
         }

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// For SOCK_STREAM: curl's headers bring the system's socket constants in first, and an optimised build then finds them
+// only there.
+internal import CLibCurl
 package import GatewayCore
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #else
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// Addresses that are not reachable from the public internet: RFC 1918, RFC 6598, RFC 4193, loopback and link-local.

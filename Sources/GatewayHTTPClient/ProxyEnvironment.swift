@@ -17,7 +17,9 @@ package struct ProxyEnvironment: Sendable {
     }
 
     package func applies(to url: WebURL) -> Bool {
-        guard self.value(url.isSecure ? "https_proxy" : "http_proxy") ?? self.value("all_proxy") != nil else { return false }
+        guard self.value(url.isSecure ? "https_proxy" : "http_proxy") ?? self.value("all_proxy") != nil else {
+            return false
+        }
         return !self.isExempt(url.host)
     }
 
@@ -25,7 +27,9 @@ package struct ProxyEnvironment: Sendable {
         guard let list = self.value("no_proxy") else { return false }
         return list.split(whereSeparator: { $0 == "," || $0 == " " }).contains { entry in
             if entry == "*" { return true }
-            if let network = IPNetwork(String(entry)), let address = IPAddress(host) { return network.contains(address) }
+            if let network = IPNetwork(String(entry)), let address = IPAddress(host) {
+                return network.contains(address)
+            }
             let name = entry.drop { $0 == "." }.lowercased()
             return host == name || host.hasSuffix("." + name)
         }

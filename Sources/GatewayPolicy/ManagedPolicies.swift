@@ -26,7 +26,8 @@ package final class EffectivePolicy: Sendable {
         let digest = SHA256.hash(data: value.bytes(order: .canonical))
         let checksum = "sha256:" + digest.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
         self.checksum = checksum
-        self.body = JSONValue.object(["uuid": .string(checksum), "checksum": .string(checksum), "settings": value]).bytes()
+        self.body = JSONValue.object(["uuid": .string(checksum), "checksum": .string(checksum), "settings": value])
+            .bytes()
         self.models = settings["availableModels"].map { value in
             // A list of another type counts as empty in the client; here as well, so that nothing slips through.
             ModelAllowList((value.array ?? []).compactMap(\.string))

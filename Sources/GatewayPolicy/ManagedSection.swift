@@ -23,17 +23,20 @@ package enum ManagedSection {
     private static let policy = ConfigSection(
         [
             ConfigKey(
-                "match", .section(PolicyMatch.section), "Whom the policy is for. Empty or absent: everybody; put it last."),
+                "match", .section(PolicyMatch.section),
+                "Whom the policy is for. Empty or absent: everybody; put it last."),
             ConfigKey("cli", .open, "Claude Code settings for terminal clients."),
             ConfigKey("code", .open, "Claude Code settings for terminal clients and Claude Desktop's Code tab."),
             ConfigKey("settings", .open, "An old name of cli."),
             ConfigKey("desktop", .open, "Claude Desktop settings."),
-            ConfigKey("serve_to_desktop", .boolean, default: "false", "Whether a cli block also reaches Claude Desktop."),
+            ConfigKey(
+                "serve_to_desktop", .boolean, default: "false", "Whether a cli block also reaches Claude Desktop."),
         ],
         rules: [
             { node, report in
                 if node["code"] != nil, let cli = node["cli"] {
-                    report.error(cli, "cannot stand beside a code block in one policy; put all settings into the code block.")
+                    report.error(
+                        cli, "cannot stand beside a code block in one policy; put all settings into the code block.")
                 }
                 for name in blocks {
                     guard let block = node[name] else { continue }
@@ -49,11 +52,16 @@ package enum ManagedSection {
         for (index, policy) in policies.enumerated() {
             if usesCode, policy["code"] == nil, let cli = policy["cli"] ?? policy["settings"] {
                 report.error(
-                    cli, "this file has a code block, which makes cli blocks unreachable for Claude Desktop; write every block under code, or every block under cli.")
+                    cli,
+                    "this file has a code block, which makes cli blocks unreachable for Claude Desktop; write every block under code, or every block under cli."
+                )
             }
             let match = PolicyMatch(policy["match"])
             if match.isCatchAll, index < policies.count - 1 {
-                report.warning(policy, "is for everybody but is not the last entry, so the policies after it never apply; move it to the end.")
+                report.warning(
+                    policy,
+                    "is for everybody but is not the last entry, so the policies after it never apply; move it to the end."
+                )
             }
             for name in blocks {
                 guard let block = policy[name] else { continue }
@@ -74,13 +82,16 @@ package enum ManagedSection {
         {
             report.warning(
                 models,
-                "leaves out \(self.clientDefaultModel), which Claude Code starts on when nobody has picked a model, so those developers get a 400 on every request; add enforceAvailableModels: true, or set model.")
+                "leaves out \(self.clientDefaultModel), which Claude Code starts on when nobody has picked a model, so those developers get a 400 on every request; add enforceAvailableModels: true, or set model."
+            )
         }
     }
 
     /// - Parameters:
     ///   - commonSettings: The content of `managed.settings`, already read.
-    package static func decode(_ node: ConfigNode?, commonSettings: JSONObject?, telemetry: JSONObject) -> ManagedPolicies {
+    package static func decode(_ node: ConfigNode?, commonSettings: JSONObject?, telemetry: JSONObject)
+        -> ManagedPolicies
+    {
         let entries = node?["policies"]?.list ?? []
         let policies = entries.map { entry in
             ManagedPolicies.Policy(

@@ -32,7 +32,8 @@ package struct ModelAllowList: Sendable, Equatable {
         let name = model.lowercased()
         if self.families.contains(where: { name.range(of: $0) != nil }) { return true }
         return self.prefixes.contains { prefix in
-            name.hasPrefix(prefix) && (name.utf8.count == prefix.utf8.count || name.utf8.dropFirst(prefix.utf8.count).first == 0x2D)
+            name.hasPrefix(prefix)
+                && (name.utf8.count == prefix.utf8.count || name.utf8.dropFirst(prefix.utf8.count).first == 0x2D)
         }
     }
 }

@@ -39,15 +39,21 @@ package struct PolicyMatch: Sendable, Equatable {
             "groups", .list(of: .string()), "IdP groups; membership in any of them fits. Case-sensitive.",
             example: "[contractors]",
             check: { node in
-                if node.list.isEmpty { return "the list is empty, so the policy would match nobody; list groups, or remove the key." }
-                if node.list.contains(where: { $0.string == "" }) { return "has an empty entry; write a group's name or remove it." }
+                if node.list.isEmpty {
+                    return "the list is empty, so the policy would match nobody; list groups, or remove the key."
+                }
+                if node.list.contains(where: { $0.string == "" }) {
+                    return "has an empty entry; write a group's name or remove it."
+                }
                 return nil
             }),
         ConfigKey(
             "email_domain", .string(), "The domain of the developer's e-mail address, such as example.com.",
             check: { node in
                 let domain = Self.normalise(node.string ?? "")
-                if domain.isEmpty { return "is empty, so the policy would apply to everyone; write a domain, or remove the key." }
+                if domain.isEmpty {
+                    return "is empty, so the policy would apply to everyone; write a domain, or remove the key."
+                }
                 if domain.contains(where: { $0 == "@" || $0 == "," || $0.isWhitespace }) {
                     return "is not one bare domain; write it like example.com, without @, spaces or commas."
                 }

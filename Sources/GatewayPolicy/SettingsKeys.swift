@@ -46,11 +46,13 @@ package enum SettingsKeys {
             } else if let near = Suggestion.nearest(to: member.key, in: self.known) {
                 remedy = "is not a known Claude Code setting; did you mean \(near)?"
             } else {
-                remedy = "is not a known Claude Code setting; remove it, or update the gateway if it is newer than this build."
+                remedy =
+                    "is not a known Claude Code setting; remove it, or update the gateway if it is newer than this build."
             }
             report.add(ConfigFault(.error, at: member.position, path, remedy))
         }
-        if let models = block["availableModels"], case .list = models.value {} else if let models = block["availableModels"] {
+        if let models = block["availableModels"], case .list = models.value {
+        } else if let models = block["availableModels"] {
             report.error(models, "expected a list of model names, found \(models.kind).")
         }
     }

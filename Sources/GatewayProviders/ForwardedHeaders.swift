@@ -24,7 +24,8 @@ enum ForwardedHeaders {
         case "user-agent": return .userAgent
         case "accept-encoding": return .acceptEncoding
         // The workspace is the gateway's to choose; the other two speak of the client's own situation.
-        case "anthropic-workspace-id", "anthropic-dangerous-direct-browser-access", "anthropic-api-key": return .withheld
+        case "anthropic-workspace-id", "anthropic-dangerous-direct-browser-access", "anthropic-api-key":
+            return .withheld
         default:
             let isOpen = ["anthropic-", "x-claude-code-", "x-stainless-"].contains { name.hasPrefix($0) }
             return isOpen ? .passed : .withheld

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Foundation
 package import GatewayConfig
 internal import GatewayCore
-internal import Foundation
 
 /// URLs in a configuration that the gateway will connect to.
 package enum OutboundURL {

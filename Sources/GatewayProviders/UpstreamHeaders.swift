@@ -19,12 +19,15 @@ package enum UpstreamHeaders {
             let name = member.key.lowercased()
             if !UpstreamHeaders.isToken(name) { return "'\(member.key.singleLine)' is not a valid header name." }
             if !seen.insert(name).inserted { return "'\(name)' is listed twice; header names ignore case." }
-            if UpstreamHeaders.reserved.contains(name) || UpstreamHeaders.reservedPrefixes.contains(where: name.hasPrefix) {
+            if UpstreamHeaders.reserved.contains(name)
+                || UpstreamHeaders.reservedPrefixes.contains(where: name.hasPrefix)
+            {
                 return "'\(name)' is reserved, because the gateway or the provider sets it; remove it."
             }
             if member.value.isUnresolved { continue }
             if !UpstreamHeaders.isFieldValue(member.value.string ?? "") {
-                return "the value of '\(name)' must be printable ASCII without spaces at its ends\(member.value.isExpanded ? "; check the variable it comes from" : "")."
+                return
+                    "the value of '\(name)' must be printable ASCII without spaces at its ends\(member.value.isExpanded ? "; check the variable it comes from" : "")."
             }
         }
         return nil

@@ -50,7 +50,9 @@ package struct UpstreamSettings: Sendable {
     private static let commonKeys: [ConfigKey] = [
         ConfigKey("provider", .string(minimum: 1), required: true, "The kind of upstream.", example: "anthropic"),
         ConfigKey("name", .string(), default: "the provider", "A name of its own; needed when a kind is used twice."),
-        ConfigKey("base_url", .string(), "Where requests go, when not to the provider's own address.", check: OutboundURL.check),
+        ConfigKey(
+            "base_url", .string(), "Where requests go, when not to the provider's own address.",
+            check: OutboundURL.check),
         ConfigKey(
             "models", .list(of: .string(minimum: 1), minimum: 1),
             "Only these models go to this upstream, named as clients send them. Leave it out for every model."),
@@ -77,7 +79,9 @@ package struct UpstreamSettings: Sendable {
         for entry in list.list {
             guard let name = (entry["name"] ?? entry["provider"])?.string else { continue }
             if !seen.insert(name).inserted {
-                report.error(entry["name"] ?? entry, "another upstream is already named '\(name.singleLine)'; give each its own name.")
+                report.error(
+                    entry["name"] ?? entry,
+                    "another upstream is already named '\(name.singleLine)'; give each its own name.")
             }
         }
     }

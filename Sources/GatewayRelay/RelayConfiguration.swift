@@ -32,7 +32,8 @@ package final class RelayConfiguration: Sendable {
 
     package func caller(_ bearer: VerifiedBearer) -> Caller {
         Caller(
-            principal: bearer.principal, expiresAt: bearer.expiresAt, outcome: self.policies.outcome(for: bearer.principal),
+            principal: bearer.principal, expiresAt: bearer.expiresAt,
+            outcome: self.policies.outcome(for: bearer.principal),
             upstreams: self.upstreams.indices.filter { self.upstreams[$0].serves(bearer.principal) })
     }
 }

@@ -24,7 +24,9 @@ enum Banner {
 
     static func facts(_ settings: GatewaySettings, port: Int) -> [String] {
         let scheme = settings.listen.terminatesTLS ? "https" : "http"
-        let host = settings.listen.host.contains(":") && !settings.listen.host.hasPrefix("[") ? "[\(settings.listen.host)]" : settings.listen.host
+        let host =
+            settings.listen.host.contains(":") && !settings.listen.host.hasPrefix("[")
+            ? "[\(settings.listen.host)]" : settings.listen.host
         let proxies = settings.access.trustedProxies.count
         let upstreams = settings.upstreams.map { upstream in
             let groups = upstream.groups.map { ", groups: \($0.joined(separator: ","))" } ?? ""

@@ -26,9 +26,11 @@ struct Console: Sendable {
         let drain = environment["CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS"]
         let milliseconds = drain.flatMap(Int.init).flatMap { $0 > 0 ? $0 : nil }
         if drain != nil, milliseconds == nil {
-            self.log.warning("CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS is not a positive number of milliseconds; using \(Self.defaultDrain)")
+            self.log.warning(
+                "CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS is not a positive number of milliseconds; using \(Self.defaultDrain)")
         }
         self.drainLimit = .milliseconds(milliseconds ?? Self.defaultDrain)
-        self.allowsLoopback = allowsLoopback ?? ["1", "true"].contains(environment["CLAUDE_GATEWAY_ALLOW_LOOPBACK"] ?? "")
+        self.allowsLoopback =
+            allowsLoopback ?? ["1", "true"].contains(environment["CLAUDE_GATEWAY_ALLOW_LOOPBACK"] ?? "")
     }
 }

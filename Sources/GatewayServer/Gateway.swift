@@ -68,7 +68,8 @@ package final class Gateway: Sendable {
         }
         let server: RelayServer
         do {
-            server = try await self.assemble(settings, environment, store: store, provider: try await provider, rule: rule)
+            server = try await self.assemble(
+                settings, environment, store: store, provider: try await provider, rule: rule)
             let address = RelayServer.Address(host: settings.listen.host.unbracketed, port: settings.listen.port)
             let port = try await self.listen(server, address, tls)
             return Gateway(port: port, server: server, store: store, log: log)
@@ -97,14 +98,18 @@ package final class Gateway: Sendable {
         do {
             chain = try NIOSSLCertificate.fromPEMFile(certificate)
         } catch {
-            throw BootFailure("listen.tls.cert: \(certificate) cannot be read as PEM certificates (\(error)). Check the path and its permissions.")
+            throw BootFailure(
+                "listen.tls.cert: \(certificate) cannot be read as PEM certificates (\(error)). Check the path and its permissions."
+            )
         }
         guard !chain.isEmpty else { throw BootFailure("listen.tls.cert: \(certificate) holds no PEM certificate.") }
         let privateKey: NIOSSLPrivateKey
         do {
             privateKey = try NIOSSLPrivateKey(file: key, format: .pem)
         } catch {
-            throw BootFailure("listen.tls.key: \(key) cannot be read as an unencrypted PEM key (\(error)). Check the path and its permissions.")
+            throw BootFailure(
+                "listen.tls.key: \(key) cannot be read as an unencrypted PEM key (\(error)). Check the path and its permissions."
+            )
         }
         var configuration = TLSConfiguration.makeServerConfiguration(
             certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(privateKey))
@@ -113,7 +118,9 @@ package final class Gateway: Sendable {
         do {
             return try NIOSSLContext(configuration: configuration)
         } catch {
-            throw BootFailure("listen.tls: the certificate and the key do not fit together (\(error)). Check that key belongs to cert.")
+            throw BootFailure(
+                "listen.tls: the certificate and the key do not fit together (\(error)). Check that key belongs to cert."
+            )
         }
     }
 
@@ -128,7 +135,9 @@ package final class Gateway: Sendable {
         }
     }
 
-    private static func listen(_ server: RelayServer, _ address: RelayServer.Address, _ tls: NIOSSLContext?) async throws -> Int {
+    private static func listen(_ server: RelayServer, _ address: RelayServer.Address, _ tls: NIOSSLContext?)
+        async throws -> Int
+    {
         do {
             guard let tls else { return try await server.listen(address, tls: nil) }
             return try await server.listen(address, tls: { @Sendable () -> NIOSSLContext in tls })
@@ -138,7 +147,9 @@ package final class Gateway: Sendable {
     }
 
     private static func listenFailure(_ error: any Error, _ host: String, _ port: Int) -> BootFailure {
-        BootFailure("listen: cannot listen on \(host), port \(port) (\("\(error)".singleLine)). Is it in use, or is the address not this machine's?")
+        BootFailure(
+            "listen: cannot listen on \(host), port \(port) (\("\(error)".singleLine)). Is it in use, or is the address not this machine's?"
+        )
     }
 
     private static func makeStore(_ settings: StoreSettings, _ log: Logger) throws -> any GatewayStore {
@@ -146,7 +157,9 @@ package final class Gateway: Sendable {
         case .postgres(let url):
             return PostgresStore(settings: settings, url: url) { reason in
                 if let reason {
-                    log.warning("PostgreSQL is not answering; new sign-ins fail until it does", metadata: ["reason": "\(reason)"])
+                    log.warning(
+                        "PostgreSQL is not answering; new sign-ins fail until it does",
+                        metadata: ["reason": "\(reason)"])
                 } else {
                     log.info("PostgreSQL is answering")
                 }
@@ -155,7 +168,9 @@ package final class Gateway: Sendable {
             do {
                 return try SQLiteStore(path: path)
             } catch {
-                throw BootFailure("store.sqlite_path: the file cannot be used (\(error)). Check that its folder exists and can be written.")
+                throw BootFailure(
+                    "store.sqlite_path: the file cannot be used (\(error)). Check that its folder exists and can be written."
+                )
             }
         }
     }
@@ -189,10 +204,14 @@ package final class Gateway: Sendable {
     }
 
     private static func isFinal(_ reason: String) -> Bool {
-        ["does not exist", "authentication failed", "no pg_hba.conf entry", "SSL", "invalid"].contains { reason.contains($0) }
+        ["does not exist", "authentication failed", "no pg_hba.conf entry", "SSL", "invalid"].contains {
+            reason.contains($0)
+        }
     }
 
-    private static func discover(_ settings: OIDCSettings, _ rule: AddressGuard, _ log: Logger) async throws -> OIDCProvider {
+    private static func discover(_ settings: OIDCSettings, _ rule: AddressGuard, _ log: Logger) async throws
+        -> OIDCProvider
+    {
         let client = OutboundClient(rule: .guarded(rule))
         for attempt in 1... {
             do {
@@ -201,7 +220,9 @@ package final class Gateway: Sendable {
                 guard attempt < 3, failure.description.contains("cannot connect") else {
                     throw BootFailure("oidc: \(failure)")
                 }
-                log.warning("could not reach the identity provider at boot, trying again in 1s", metadata: ["reason": "\(failure)"])
+                log.warning(
+                    "could not reach the identity provider at boot, trying again in 1s",
+                    metadata: ["reason": "\(failure)"])
                 try await Task.sleep(for: .seconds(1))
             }
         }
@@ -222,7 +243,8 @@ package final class Gateway: Sendable {
         let relay = RelayConfiguration(
             edge: edge, upstreams: settings.upstreams,
             catalog: ModelCatalog(
-                custom: settings.models, includesBuiltIns: settings.includesBuiltInModels, upstreams: settings.upstreams),
+                custom: settings.models, includesBuiltIns: settings.includesBuiltInModels, upstreams: settings.upstreams
+            ),
             policies: settings.managed, firstByteTimeout: settings.firstByteTimeout, addressGuard: rule,
             upstreamTLS: try NIOSSLContext(configuration: .makeClientConfiguration()))
         let current: @Sendable () -> RelayConfiguration = { relay }
@@ -235,7 +257,9 @@ package final class Gateway: Sendable {
             provider: provider, settings: settings.oidc, grants: grants, sessions: store, sealer: sealer,
             publicURL: publicURL)
         let sessions = Sessions(tokens: tokens, sealer: sealer, store: store, provider: provider, log: log)
-        let formOrigins = ([WebURL(provider.document.authorizationEndpoint)?.origin].compactMap { $0 }) + settings.oidc.formActionOrigins
+        let formOrigins =
+            ([WebURL(provider.document.authorizationEndpoint)?.origin].compactMap { $0 })
+            + settings.oidc.formActionOrigins
         let pages = Pages(publicURL: publicURL, formOrigins: formOrigins, notice: settings.loginNotice)
 
         let routes = RouteTable()
@@ -249,16 +273,20 @@ package final class Gateway: Sendable {
             settings: settings, grants: grants, counters: store, signIn: signIn, pages: pages, audit: audit, log: log
         ).mount(on: routes)
         CallbackRoutes(settings: settings, signIn: signIn, pages: pages, audit: audit, log: log).mount(on: routes)
-        TokenRoutes(settings: settings, grants: grants, sessions: sessions, sealer: sealer, audit: audit, log: log).mount(on: routes)
+        TokenRoutes(settings: settings, grants: grants, sessions: sessions, sealer: sealer, audit: audit, log: log)
+            .mount(on: routes)
         ModelRoutes(configuration: current).mount(on: routes)
         ManagedRoutes(audit: audit, log: log).mount(on: routes)
         let collectors = OutboundClient(rule: .guarded(rule))
-        TelemetryRoutes(relay: TelemetryRelay(settings: settings.telemetry, client: collectors, log: log)).mount(on: routes)
+        TelemetryRoutes(relay: TelemetryRelay(settings: settings.telemetry, client: collectors, log: log)).mount(
+            on: routes)
 
         let verifier = BearerVerifier(tokens: tokens)
-        let responder = GatewayResponder(routes: routes, verifier: verifier, configuration: current, audit: audit, log: log)
+        let responder = GatewayResponder(
+            routes: routes, verifier: verifier, configuration: current, audit: audit, log: log)
         return try await RelayServer(
-            services: RelayServices(verifier: verifier, responder: responder, audit: audit, log: log), configuration: relay)
+            services: RelayServices(verifier: verifier, responder: responder, audit: audit, log: log),
+            configuration: relay)
     }
 }
 

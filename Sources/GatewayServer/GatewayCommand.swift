@@ -28,7 +28,8 @@ package enum GatewayCommand {
         guard let settings = file.settings else {
             for fault in file.report.sorted { console.writer.write(fault.line(inFile: path)) }
             let count = file.report.errors.count
-            let last = "claude gateway: \(path) cannot be used: \(count == 1 ? "one fault" : "\(count) faults"), listed above. Try claude config validate \(path)"
+            let last =
+                "claude gateway: \(path) cannot be used: \(count == 1 ? "one fault" : "\(count) faults"), listed above. Try claude config validate \(path)"
             console.writer.write(last)
             return .badConfiguration
         }
@@ -76,14 +77,16 @@ package enum GatewayCommand {
                 guard let signal = await first.first(where: { _ in true }) else { return nil }
                 let limit = console.drainLimit
                 console.log.info(
-                    "\(signal) received: shutting down. Refusing new connections; open requests get up to \(limit) to finish (set by CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS)")
+                    "\(signal) received: shutting down. Refusing new connections; open requests get up to \(limit) to finish (set by CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS)"
+                )
                 let cut = await gateway.stop(within: limit) { hurry.isRaised }
                 guard cut > 0 else {
                     console.log.info("shutdown complete: every open request finished, none was cut")
                     return .stopped
                 }
                 console.log.warning(
-                    "shutdown complete: \(cut) request(s) still open were cut. Raise CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS and the orchestrator's grace period together to give streams longer")
+                    "shutdown complete: \(cut) request(s) still open were cut. Raise CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS and the orchestrator's grace period together to give streams longer"
+                )
                 return .cutRequests(cut)
             }
             for await ending in group {

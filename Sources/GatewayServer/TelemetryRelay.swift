@@ -67,7 +67,8 @@ final class TelemetryRelay: Sendable {
         if isNews {
             let host = WebURL(self.settings.destinations[index].url)?.authority ?? ""
             if let failure {
-                self.log.warning("a telemetry destination fails", metadata: ["destination": "\(host)", "reason": "\(failure)"])
+                self.log.warning(
+                    "a telemetry destination fails", metadata: ["destination": "\(host)", "reason": "\(failure)"])
             } else {
                 self.log.info("a telemetry destination works again", metadata: ["destination": "\(host)"])
             }

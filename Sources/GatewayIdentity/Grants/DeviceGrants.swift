@@ -29,7 +29,9 @@ package struct DeviceGrants: Sendable {
             let grant = DeviceGrant(userCode: codes.userCode, requestedFrom: address, requestedAt: now)
             let key = Self.key(deviceCode: codes.deviceCode)
             // The user code is short enough to be drawn twice.
-            guard try await self.store.insert(key, forKey: Self.key(userCode: codes.userCode), expiresAt: grant.expiresAt, now: now)
+            guard
+                try await self.store.insert(
+                    key, forKey: Self.key(userCode: codes.userCode), expiresAt: grant.expiresAt, now: now)
             else { continue }
             _ = try await self.store.insert(grant.text, forKey: key, expiresAt: grant.expiresAt, now: now)
             return codes

@@ -107,7 +107,8 @@ package struct SignIn: Sendable {
             let session = SessionRow(
                 id: RandomToken.make(), subject: grant.principal.subject, email: grant.principal.email, at: now)
             try await self.sessions.insertSession(session)
-            let identity = SignedInIdentity(principal: grant.principal, sessionID: session.id, refreshToken: grant.refreshToken)
+            let identity = SignedInIdentity(
+                principal: grant.principal, sessionID: session.id, refreshToken: grant.refreshToken)
             let sealed = self.sealer.seal(identity.json, for: .grant)
             guard try await self.grants.decide(key, .approved(sealed), now: now) != nil else {
                 try await self.sessions.removeSession(id: session.id)

@@ -15,7 +15,9 @@ package struct DiscoveryDocument: Sendable {
 
     /// - Throws: `SignInFailure.unavailable` naming what is wrong with the document and which key points at it.
     package init(_ json: JSONValue, settings: OIDCSettings, rule: AddressGuard) throws(SignInFailure) {
-        guard case .object = json else { throw .unavailable("the discovery document is not a JSON object; check oidc.issuer") }
+        guard case .object = json else {
+            throw .unavailable("the discovery document is not a JSON object; check oidc.issuer")
+        }
         func text(_ name: String) throws(SignInFailure) -> String {
             guard let value = json[name]?.string, !value.isEmpty else {
                 throw .unavailable("the discovery document lacks \(name); check oidc.issuer")
@@ -35,11 +37,14 @@ package struct DiscoveryDocument: Sendable {
         self.issuer = try text("issuer")
         // A document that speaks for somebody else would let that somebody sign our users in (§4.3). With an explicit
         // discovery_url the operator has already said where the truth is, but not whose.
-        let expected = settings.issuer.hasSuffix(OIDCSettings.wellKnown)
+        let expected =
+            settings.issuer.hasSuffix(OIDCSettings.wellKnown)
             ? String(settings.issuer.dropLast(OIDCSettings.wellKnown.count)) : settings.issuer
         guard OIDCSettings.withoutTrailingSlash(self.issuer) == OIDCSettings.withoutTrailingSlash(expected) else {
             let shown = self.issuer.printableASCII(limit: 200)
-            throw .unavailable("the discovery document is of the issuer \(shown), not of \(expected); set oidc.issuer to it if that is right")
+            throw .unavailable(
+                "the discovery document is of the issuer \(shown), not of \(expected); set oidc.issuer to it if that is right"
+            )
         }
         self.authorizationEndpoint = try endpoint("authorization_endpoint")
         self.tokenEndpoint = try endpoint("token_endpoint")

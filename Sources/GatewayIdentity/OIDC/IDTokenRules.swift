@@ -56,7 +56,8 @@ package struct IDTokenRules: Sendable {
 
     private func checkTimes(_ claims: JSONObject, now: Double) throws(SignInFailure) {
         guard let expiry = claims["exp"]?.number, expiry + self.skew > now else {
-            throw .rejected("the id_token has expired; if it has not, compare the clocks and see oidc.clock_skew_seconds")
+            throw .rejected(
+                "the id_token has expired; if it has not, compare the clocks and see oidc.clock_skew_seconds")
         }
         guard let issued = claims["iat"]?.number, issued <= now + max(self.skew, Self.issuedAheadLimit) else {
             throw .rejected("the id_token was issued in the future; compare the clocks")

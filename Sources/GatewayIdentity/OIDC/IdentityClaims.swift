@@ -71,7 +71,8 @@ package struct IdentityClaims: Sendable, Equatable {
         let principal = Principal(subject: self.subject, email: self.email, name: self.name, groups: self.groups)
         if !settings.allowedEmailDomains.isEmpty {
             guard let domain = principal.emailDomain else {
-                throw .rejected("the claims hold no email address; let the identity provider send one, or set oidc.email_claim")
+                throw .rejected(
+                    "the claims hold no email address; let the identity provider send one, or set oidc.email_claim")
             }
             guard settings.allowedEmailDomains.contains(domain) else { throw .rejected("email domain not allowed") }
         }

@@ -44,10 +44,12 @@ package actor OIDCProvider {
         }
         guard response.status == 200 else {
             throw SignInFailure.unavailable(
-                "the discovery document at \(settings.discoveryDocument) was answered with HTTP \(response.status); check oidc.issuer")
+                "the discovery document at \(settings.discoveryDocument) was answered with HTTP \(response.status); check oidc.issuer"
+            )
         }
         guard let json = response.json else {
-            throw SignInFailure.unavailable("the discovery document at \(settings.discoveryDocument) is not JSON; check oidc.issuer")
+            throw SignInFailure.unavailable(
+                "the discovery document at \(settings.discoveryDocument) is not JSON; check oidc.issuer")
         }
         let document = try DiscoveryDocument(json, settings: settings, rule: rule)
         return OIDCProvider(settings: settings, document: document, client: client)
@@ -126,7 +128,8 @@ package actor OIDCProvider {
         var claims: IdentityClaims
         if let token = answer["id_token"]?.string {
             let payload = try await self.verified(token)
-            try IDTokenRules(issuer: self.document.issuer, settings: self.settings).check(payload, nonce: nonce, now: .now)
+            try IDTokenRules(issuer: self.document.issuer, settings: self.settings).check(
+                payload, nonce: nonce, now: .now)
             claims = try IdentityClaims(payload, settings: self.settings)
             if self.settings.usesUserinfo, claims.email == nil || claims.groups == nil {
                 claims.fill(from: try await self.userinfo(answer, expecting: claims.subject))
@@ -136,7 +139,8 @@ package actor OIDCProvider {
         } else if nonce == nil {
             throw SignInFailure.unavailable("the token endpoint answered without any token")
         } else {
-            throw SignInFailure.rejected("the token endpoint answered without an id_token; check that oidc.scopes has openid")
+            throw SignInFailure.rejected(
+                "the token endpoint answered without an id_token; check that oidc.scopes has openid")
         }
         let principal = try claims.principal(settings: self.settings)
         return Grant(principal: principal, refreshToken: answer["refresh_token"]?.string.map(Secret.init) ?? fallback)
@@ -144,7 +148,8 @@ package actor OIDCProvider {
 
     private func userinfo(_ answer: JSONValue, expecting subject: String?) async throws -> IdentityClaims {
         guard let endpoint = self.document.userinfoEndpoint, let token = answer["access_token"]?.string else {
-            throw SignInFailure.unavailable("the identity provider has no userinfo endpoint, or sent no access token for it")
+            throw SignInFailure.unavailable(
+                "the identity provider has no userinfo endpoint, or sent no access token for it")
         }
         let request = OutboundRequest(
             "GET", endpoint, headers: [("authorization", "Bearer " + token), ("accept", "application/json")],
@@ -169,13 +174,15 @@ package actor OIDCProvider {
         } catch SigningKeys.Lookup.unknownKey(let id) {
             // The provider may have rotated its keys since they were fetched.
             if let fetched = self.keysFetchedAt, fetched.duration(to: .now) < Self.keyRefetchInterval {
-                throw SignInFailure.rejected("the id_token is signed with the key '\(id)', which the provider does not list")
+                throw SignInFailure.rejected(
+                    "the id_token is signed with the key '\(id)', which the provider does not list")
             }
             let newer = try await self.fetchKeys()
             do {
                 return try await newer.verify(token)
             } catch SigningKeys.Lookup.unknownKey(let id) {
-                throw SignInFailure.rejected("the id_token is signed with the key '\(id)', which the provider does not list")
+                throw SignInFailure.rejected(
+                    "the id_token is signed with the key '\(id)', which the provider does not list")
             }
         }
     }

@@ -27,10 +27,12 @@ extension OIDCSettings {
             "issuer", .string(minimum: 1), required: true, "The identity provider's issuer URL.",
             example: "https://login.example.com", check: urlCheck),
         ConfigKey(
-            "client_id", .string(minimum: 1), required: true, "The client id that the identity provider gave the gateway.",
+            "client_id", .string(minimum: 1), required: true,
+            "The client id that the identity provider gave the gateway.",
             example: "claude-gateway"),
         ConfigKey(
-            "client_secret", .string(minimum: 1), required: true, "The client's secret.", example: "${OIDC_CLIENT_SECRET}"),
+            "client_secret", .string(minimum: 1), required: true, "The client's secret.",
+            example: "${OIDC_CLIENT_SECRET}"),
         ConfigKey(
             "token_endpoint_auth_method", .choice(["client_secret_basic", "client_secret_post"]),
             default: "what discovery offers", "How the secret is presented."),
@@ -69,7 +71,8 @@ extension OIDCSettings {
             "extra_auth_params", .map(of: .string()), "More parameters for the authorization request.",
             check: { node in
                 guard let own = node.members.map(\.key).first(where: ownParameters.contains) else { return nil }
-                return "must not set \(own), which the gateway manages; remove it\(own == "scope" ? " and use oidc.scopes" : "")."
+                return
+                    "must not set \(own), which the gateway manages; remove it\(own == "scope" ? " and use oidc.scopes" : "")."
             }),
         ConfigKey(
             "userinfo_fallback", .boolean, default: "false",
@@ -88,7 +91,8 @@ extension OIDCSettings {
             check: { node in
                 if let complaint = urlCheck(node) { return complaint }
                 let path = node.string.flatMap(WebURL.init)?.path ?? ""
-                return path.range(of: "/.well-known/") != nil ? nil : "must be the discovery document itself, with /.well-known/ in its path."
+                return path.range(of: "/.well-known/") != nil
+                    ? nil : "must be the discovery document itself, with /.well-known/ in its path."
             }),
         ConfigKey(
             "use_proxy", .boolean, default: "false",
@@ -102,6 +106,7 @@ extension OIDCSettings {
                 }
                 return nil
             }),
-        ConfigKey("ca_cert_pem", .string(), "PEM certificates that vouch for the identity provider, instead of the system's."),
+        ConfigKey(
+            "ca_cert_pem", .string(), "PEM certificates that vouch for the identity provider, instead of the system's."),
     ])
 }

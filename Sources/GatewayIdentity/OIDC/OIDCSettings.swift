@@ -41,7 +41,9 @@ package struct OIDCSettings: Sendable {
             issuer: node["issuer"]?.string ?? "", clientID: node["client_id"]?.string ?? "",
             clientSecret: node["client_secret"]?.secret ?? Secret(""))
         self.authentication = node["token_endpoint_auth_method"]?.string.flatMap(ClientAuthentication.init)
-        self.allowedEmailDomains = (node["allowed_email_domains"]?.strings ?? []).map(Self.domain).filter { !$0.isEmpty }
+        self.allowedEmailDomains = (node["allowed_email_domains"]?.strings ?? []).map(Self.domain).filter {
+            !$0.isEmpty
+        }
         self.allowedGroups = (node["allowed_groups"]?.strings ?? []).filter { !$0.trimmingSpaces.isEmpty }
         self.groupsClaim = node["groups_claim"]?.string ?? self.groupsClaim
         if let claim = node["email_claim"] { self.emailClaims = claim.string.map { [$0] } ?? claim.strings }

@@ -21,7 +21,9 @@ package struct SigningKeys: Sendable {
         for key in document["keys"]?.array ?? [] {
             let use = key["use"]?.string ?? "sig"
             let keyAlgorithm = key["alg"]?.string ?? algorithm
-            guard use == "sig", keyAlgorithm == algorithm, let keys = await Self.collection(key, algorithm) else { continue }
+            guard use == "sig", keyAlgorithm == algorithm, let keys = await Self.collection(key, algorithm) else {
+                continue
+            }
             entries.append(Entry(id: key["kid"]?.string, keys: keys))
         }
         self.entries = entries
@@ -110,7 +112,8 @@ package struct SigningKeys: Sendable {
     }
 
     private static func rsa(_ key: JSONValue) throws -> JWTKit.Insecure.RSA.PublicKey {
-        guard let n = key["n"]?.string.flatMap({ Base64URL.decode($0) }), let e = key["e"]?.string.flatMap({ Base64URL.decode($0) })
+        guard let n = key["n"]?.string.flatMap({ Base64URL.decode($0) }),
+            let e = key["e"]?.string.flatMap({ Base64URL.decode($0) })
         else { throw SignInFailure.rejected("a key without modulus or exponent") }
         return try JWTKit.Insecure.RSA.PublicKey(backing: _RSA.Signing.PublicKey(n: Data(n), e: Data(e)))
     }

@@ -47,7 +47,8 @@ package actor Sessions {
     /// The first tokens of a session.
     package nonisolated func issue(_ identity: SignedInIdentity, now: Timestamp) -> TokenAnswer {
         self.answer(
-            identity.principal, sessionID: identity.sessionID, generation: 0, providerToken: identity.refreshToken, now: now)
+            identity.principal, sessionID: identity.sessionID, generation: 0, providerToken: identity.refreshToken,
+            now: now)
     }
 
     private nonisolated func answer(
@@ -107,7 +108,9 @@ package actor Sessions {
         while true {
             let now = Timestamp.now
             let until = now.advanced(bySeconds: Self.lease)
-            if try await self.store.leaseSession(id: opened.sessionID, generation: opened.generation, until: until, now: now) {
+            if try await self.store.leaseSession(
+                id: opened.sessionID, generation: opened.generation, until: until, now: now)
+            {
                 return nil
             }
             guard let row = try await self.store.session(id: opened.sessionID) else {

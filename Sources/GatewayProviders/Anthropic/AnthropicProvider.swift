@@ -33,7 +33,8 @@ package struct AnthropicProvider: Provider {
         model.id
     }
 
-    package func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings) -> UpstreamRequest {
+    package func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings) -> UpstreamRequest
+    {
         var request = UpstreamRequest(
             target: upstream.basePath + call.endpoint.path + call.query,
             headers: self.headers(for: call, upstream))
@@ -106,7 +107,9 @@ extension AnthropicProvider {
             .section(
                 ConfigSection(
                     [
-                        ConfigKey("api_key", .string(minimum: 1), "A key, sent as x-api-key.", example: "${ANTHROPIC_API_KEY}"),
+                        ConfigKey(
+                            "api_key", .string(minimum: 1), "A key, sent as x-api-key.", example: "${ANTHROPIC_API_KEY}"
+                        ),
                         ConfigKey("oauth_token", .string(minimum: 1), "A bearer token instead of a key."),
                     ],
                     rules: [
@@ -129,7 +132,10 @@ extension AnthropicProvider {
             guard let key = node["forward_user_identity"], key.boolean == true else { return }
             let host = WebURL(node["base_url"]?.string ?? defaultBaseURL)?.host ?? ""
             if host == "api.anthropic.com" || host.hasSuffix(".anthropic.com") {
-                report.error(key, "is for a proxy that you run at base_url; it is refused for api.anthropic.com, so that developers' addresses are not sent there.")
+                report.error(
+                    key,
+                    "is for a proxy that you run at base_url; it is refused for api.anthropic.com, so that developers' addresses are not sent there."
+                )
             }
         }
     ]

@@ -92,7 +92,8 @@ package struct ModelCatalog: Sendable {
             let base = builtIn(spelled: name)
             let spellings = (base?.spellings ?? []).union([name])
             let row = upstreams.map { upstream in
-                let id = model.upstreamModel[upstream.name] ?? base.flatMap { upstream.provider.modelID(of: $0, upstream) }
+                let id =
+                    model.upstreamModel[upstream.name] ?? base.flatMap { upstream.provider.modelID(of: $0, upstream) }
                 return resolve(upstream, spellings, id)
             }
             for spelling in spellings where resolutions[spelling] == nil { resolutions[spelling] = row }

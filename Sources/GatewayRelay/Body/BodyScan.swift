@@ -3,11 +3,11 @@
 internal import GatewayCore
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #else
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// What the gateway needs to know of a request body, found without building a value from it.
@@ -75,7 +75,8 @@ package struct BodyScanner {
     }
 
     /// - Parameter findsNestedModels: Whether to list `model` keys below the top level.
-    package static func scan(_ bytes: UnsafeRawBufferPointer, findsNestedModels: Bool) throws(BodyScanError) -> BodyScan {
+    package static func scan(_ bytes: UnsafeRawBufferPointer, findsNestedModels: Bool) throws(BodyScanError) -> BodyScan
+    {
         var scanner = BodyScanner(bytes, findsNestedModels: findsNestedModels)
         return try scanner.run()
     }
@@ -210,7 +211,8 @@ package struct BodyScanner {
 
     private mutating func expect(_ word: StaticString) throws(BodyScanError) {
         let end = self.at + word.utf8CodeUnitCount
-        guard end <= self.bytes.count, memcmp(self.bytes.baseAddress! + self.at, word.utf8Start, end - self.at) == 0 else {
+        guard end <= self.bytes.count, memcmp(self.bytes.baseAddress! + self.at, word.utf8Start, end - self.at) == 0
+        else {
             throw .invalidJSON
         }
         self.at = end

@@ -26,14 +26,19 @@ package enum InferenceDecision: Sendable {
         case .string(let name): model = name
         }
         if scan.hasConflictingModels { return self.refuse("model is given more than once, with different values") }
-        if let complaint = self.complaint(scan, model: model, list: caller.policy?.models) { return self.refuse(complaint) }
+        if let complaint = self.complaint(scan, model: model, list: caller.policy?.models) {
+            return self.refuse(complaint)
+        }
         guard !caller.upstreams.isEmpty else {
-            return self.refuse("you aren't in a group that can use this gateway. Ask your administrator to add you to one")
+            return self.refuse(
+                "you aren't in a group that can use this gateway. Ask your administrator to add you to one")
         }
         let resolutions = catalog.resolve(model)
         var candidates: [Candidate] = []
         for index in caller.upstreams {
-            if case .upstreamID(let id) = resolutions[index] { candidates.append(Candidate(upstream: index, model: id)) }
+            if case .upstreamID(let id) = resolutions[index] {
+                candidates.append(Candidate(upstream: index, model: id))
+            }
         }
         guard candidates.isEmpty else { return .route(model: model, candidates, eligible: caller.upstreams.count) }
         let name = self.quotable(model)
@@ -54,7 +59,9 @@ package enum InferenceDecision: Sendable {
 
     private static func complaint(_ scan: BodyScan, model: String, list: ModelAllowList?) -> String? {
         guard let list else { return nil }
-        if !list.allows(model) { return "model \(self.quotable(model)) is not in your role's availableModels allowlist" }
+        if !list.allows(model) {
+            return "model \(self.quotable(model)) is not in your role's availableModels allowlist"
+        }
         for nested in scan.nestedModels {
             let path = nested.path.printableASCII(limit: 128)
             guard let name = nested.model else { return "\(path): refused by this gateway: `model` must be a string" }

@@ -135,7 +135,8 @@ final class InferenceExchange: UpstreamDelegate {
         self.retriedFresh = fresh
         let attempt = self.attempt
         self.scheduleDeadline(attempt)
-        self.connection.loop.pool(ofUpstream: self.candidates[self.next].upstream).withConnection(fresh: fresh) { result in
+        self.connection.loop.pool(ofUpstream: self.candidates[self.next].upstream).withConnection(fresh: fresh) {
+            result in
             self.connected(result, attempt)
         }
     }
@@ -144,7 +145,8 @@ final class InferenceExchange: UpstreamDelegate {
         self.deadline?.cancel()
         let bound = NIOLoopBound(self, eventLoop: self.connection.loop.loop)
         let milliseconds = self.configuration.firstByteTimeout.components
-        let amount = TimeAmount.milliseconds(milliseconds.seconds * 1000 + milliseconds.attoseconds / 1_000_000_000_000_000)
+        let amount = TimeAmount.milliseconds(
+            milliseconds.seconds * 1000 + milliseconds.attoseconds / 1_000_000_000_000_000)
         self.deadline = self.connection.loop.loop.scheduleTask(in: amount) {
             let exchange = bound.value
             guard exchange.attempt == attempt, case .attempting = exchange.phase else { return }
@@ -212,10 +214,12 @@ final class InferenceExchange: UpstreamDelegate {
                 PlainResponse(status: answer.head.status, headers: headers, body: .bytes(answer.body)))
             return
         case .credentialRefused(let index):
-            self.warn("upstream refused the gateway's credential", ["upstream": "\(self.ledger.failures[index].upstream)"])
+            self.warn(
+                "upstream refused the gateway's credential", ["upstream": "\(self.ledger.failures[index].upstream)"])
             let envelope = ErrorEnvelope(
                 status: 502, type: "api_error",
-                message: "the upstream refused the gateway's own credential; your sign-in is fine. Tell your administrator")
+                message:
+                    "the upstream refused the gateway's own credential; your sign-in is fine. Tell your administrator")
             self.finish(envelope, head: self.stored[index]?.head)
             return
         case .allFailed: break
@@ -231,7 +235,9 @@ final class InferenceExchange: UpstreamDelegate {
         self.warnServerError(UInt(envelope.status))
         self.audit(status: envelope.status, model: self.call.model, upstream: nil, head: head)
         var response = PlainResponse.error(envelope, requestID: self.requestID)
-        if let wait = head?.headers.first(name: "retry-after") { response.headers.add(name: "retry-after", value: wait) }
+        if let wait = head?.headers.first(name: "retry-after") {
+            response.headers.add(name: "retry-after", value: wait)
+        }
         self.connection.answerWhole(response)
     }
 
@@ -249,7 +255,8 @@ final class InferenceExchange: UpstreamDelegate {
         self.phase = .relaying
         let isDecoded = head.headers.contains(name: "content-encoding")
         var headers = ResponseFilter.headers(of: head, isDecoded: isDecoded)
-        self.isEventStream = head.headers.first(name: "content-type")?.lowercased().hasPrefix("text/event-stream") ?? false
+        self.isEventStream =
+            head.headers.first(name: "content-type")?.lowercased().hasPrefix("text/event-stream") ?? false
         self.hasDeclaredLength = headers.contains(name: "content-length")
         let hasBody = head.status != .noContent && head.status != .notModified
         if hasBody, !self.hasDeclaredLength { headers.add(name: "transfer-encoding", value: "chunked") }
@@ -336,7 +343,9 @@ final class InferenceExchange: UpstreamDelegate {
         }
         let event = JSONValue.object([
             "type": "error",
-            "error": ["type": "api_error", "message": "the upstream broke off its answer; the text so far is incomplete"],
+            "error": [
+                "type": "api_error", "message": "the upstream broke off its answer; the text so far is incomplete",
+            ],
             "request_id": .string(self.requestID.description),
         ])
         // The blank line ends whatever event was cut in two.
@@ -399,7 +408,8 @@ final class InferenceExchange: UpstreamDelegate {
 
     private static func reason(_ error: any Error) -> String {
         if let error = error as? NIOConnectionError {
-            let inner: [any Error] = error.connectionErrors.map(\.error) + [error.dnsAError, error.dnsAAAAError].compactMap { $0 }
+            let inner: [any Error] =
+                error.connectionErrors.map(\.error) + [error.dnsAError, error.dnsAAAAError].compactMap { $0 }
             if let known = inner.lazy.compactMap({ $0 as? UpstreamConnectError }).first { return known.description }
             return inner.first.map { "\($0)".singleLine } ?? "cannot connect"
         }

@@ -51,7 +51,8 @@ package struct PlainResponse: Sendable {
 
     package static func text(_ status: HTTPResponseStatus, _ text: String) -> PlainResponse {
         PlainResponse(
-            status: status, headers: ["content-type": "text/plain;charset=utf-8"], body: .bytes(ByteBuffer(string: text)))
+            status: status, headers: ["content-type": "text/plain;charset=utf-8"],
+            body: .bytes(ByteBuffer(string: text)))
     }
 
     package static func error(_ envelope: ErrorEnvelope, requestID: RequestID) -> PlainResponse {
@@ -74,8 +75,8 @@ package struct PlainBodyWriter: Sendable {
 
 /// The asynchronous side of the server.
 package protocol PlainResponder: Sendable {
-    /// An answer that needs no body, so that nobody can make the server hold one: wrong path, method, or bearer.
-    /// Runs on the event loop; must not block.
-    func refusal(of request: PlainRequest) -> PlainResponse?
+    /// An answer that needs no body, so that nobody can make the server hold one: a wrong path, method or bearer, or
+    /// something trivial. Runs on the event loop; must not block.
+    func immediateAnswer(to request: PlainRequest) -> PlainResponse?
     func respond(to request: PlainRequest) async -> PlainResponse
 }

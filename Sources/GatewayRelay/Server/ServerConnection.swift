@@ -261,7 +261,8 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
             return
         }
         let request = PlainRequest(
-            method: head.method, path: target.path, query: target.query ?? "", headers: head.headers, body: ByteBuffer(),
+            method: head.method, path: target.path, query: target.query ?? "", headers: head.headers,
+            body: ByteBuffer(),
             requestID: self.requestID, client: client)
         let destination: Incoming.Destination
         if head.method == .POST, let endpoint = Self.endpoint(target.path) {
@@ -273,7 +274,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
                 return
             }
         } else {
-            if let refusal = self.services.responder.refusal(of: request) {
+            if let refusal = self.services.responder.immediateAnswer(to: request) {
                 self.respondEarly(refusal, head)
                 return
             }
@@ -507,11 +508,14 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
 
 extension AuditEvent {
     /// A bearer that was missing or not accepted.
-    package static func denied(_ problem: BearerProblem, requestID: RequestID, path: String, client: IPAddress) -> AuditEvent {
+    package static func denied(_ problem: BearerProblem, requestID: RequestID, path: String, client: IPAddress)
+        -> AuditEvent
+    {
         AuditEvent(
             "auth.denied",
             [
-                "request_id": .string(requestID.description), "reason": .string(problem.rawValue), "path": .string(path),
+                "request_id": .string(requestID.description), "reason": .string(problem.rawValue),
+                "path": .string(path),
                 "client_ip": .string(client.description),
             ])
     }

@@ -5,11 +5,11 @@ package import NIOCore
 internal import NIOPosix
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #else
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// Resolves an upstream's name and drops every address that the gateway may not connect to, so that what was checked is

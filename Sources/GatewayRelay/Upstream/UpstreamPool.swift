@@ -22,7 +22,10 @@ final class UpstreamPool {
     private var sweep: Scheduled<Void>?
     private var isClosed = false
 
-    init(url: WebURL, loop: any EventLoop, rule: AddressGuard, tls: NIOSSLContext?, connectTimeout: TimeAmount = .seconds(10)) {
+    init(
+        url: WebURL, loop: any EventLoop, rule: AddressGuard, tls: NIOSSLContext?,
+        connectTimeout: TimeAmount = .seconds(10)
+    ) {
         self.url = url
         self.loop = loop
         self.rule = rule
@@ -68,7 +71,8 @@ final class UpstreamPool {
                     let operations = channel.pipeline.syncOperations
                     if let tls {
                         let isName = IPAddress(host) == nil
-                        try operations.addHandler(NIOSSLClientHandler(context: tls, serverHostname: isName ? host : nil))
+                        try operations.addHandler(
+                            NIOSSLClientHandler(context: tls, serverHostname: isName ? host : nil))
                     }
                     try operations.addHandler(HTTPRequestEncoder())
                     try operations.addHandler(

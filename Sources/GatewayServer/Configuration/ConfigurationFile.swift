@@ -19,7 +19,8 @@ package struct ConfigurationFile: Sendable {
         var report = ConfigReport()
         guard let data = FileManager.default.contents(atPath: path) else {
             let exists = FileManager.default.fileExists(atPath: path)
-            let reason = exists ? "the file cannot be read; check its permissions." : "there is no such file; check --config."
+            let reason =
+                exists ? "the file cannot be read; check its permissions." : "there is no such file; check --config."
             report.error(ConfigNode(.null), reason)
             self.init(path: path, settings: nil, report: report, digest: "")
             return

@@ -10,18 +10,28 @@ extension GatewaySettings {
     /// Every key of `gateway.yaml`. Validation, suggestions, the man page and the sample file read this.
     package static let section = ConfigSection(
         [
-            ConfigKey("listen", .section(ListenSettings.section), required: true, "Where the gateway listens and how it is reached."),
-            ConfigKey("oidc", .section(OIDCSettings.section), required: true, "The identity provider that developers sign in with."),
+            ConfigKey(
+                "listen", .section(ListenSettings.section), required: true,
+                "Where the gateway listens and how it is reached."),
+            ConfigKey(
+                "oidc", .section(OIDCSettings.section), required: true,
+                "The identity provider that developers sign in with."),
             ConfigKey("session", .section(SessionSettings.section), required: true, "The bearers that developers get."),
-            ConfigKey("store", .section(StoreSettings.section), required: true, "What replicas share: sign-ins, sessions, counters."),
+            ConfigKey(
+                "store", .section(StoreSettings.section), required: true,
+                "What replicas share: sign-ins, sessions, counters."),
             ConfigKey(
                 "upstreams", .list(of: UpstreamSettings.shape(), minimum: 1), required: true,
                 "The model providers, in the order in which they are tried."),
-            ConfigKey("models", .list(of: .section(CustomModel.section)), "Models of your own, and other names for known ones."),
+            ConfigKey(
+                "models", .list(of: .section(CustomModel.section)),
+                "Models of your own, and other names for known ones."),
             ConfigKey(
                 "auto_include_builtin_models", .boolean, default: "true",
                 "Whether models that the gateway knows need no entry under models.", example: "true"),
-            ConfigKey("managed", .section(ManagedSection.section), "Claude Code settings for developers, enforced by the gateway."),
+            ConfigKey(
+                "managed", .section(ManagedSection.section),
+                "Claude Code settings for developers, enforced by the gateway."),
             ConfigKey("telemetry", .section(TelemetrySettings.section), "Where developers' telemetry goes."),
             ConfigKey(
                 "login_notice", .string(minimum: 1), "A sentence shown to whoever signs in, of at most 500 characters.",
@@ -45,19 +55,27 @@ extension GatewaySettings {
                 checkModels(root, into: &report)
                 for name in ["admin", "enforcement", "pricing"] {
                     if let node = root[name] {
-                        report.warning(node, "is accepted but has no effect in this version: spend is neither metered nor limited.")
+                        report.warning(
+                            node, "is accepted but has no effect in this version: spend is neither metered nor limited."
+                        )
                     }
                 }
                 if root["telemetry"]?["forward_to"]?.list.isEmpty == false, root["listen"]?["public_url"] == nil {
-                    report.warning(root["telemetry"]!, "clients are not told to export, because listen.public_url is not set; set it.")
+                    report.warning(
+                        root["telemetry"]!,
+                        "clients are not told to export, because listen.public_url is not set; set it.")
                 }
             }
         ])
 
     private static let limits = ConfigSection([
         ConfigKey("max_request_bytes", .integer(above: 0), default: "33554432", "Largest request body, in bytes."),
-        ConfigKey("max_request_header_bytes", .integer(above: 0), default: "no bound of its own", "Largest sum of a request's headers, in bytes."),
-        ConfigKey("max_url_length", .integer(above: 0), default: "no bound of its own", "Longest URL, scheme and host included."),
+        ConfigKey(
+            "max_request_header_bytes", .integer(above: 0), default: "no bound of its own",
+            "Largest sum of a request's headers, in bytes."),
+        ConfigKey(
+            "max_url_length", .integer(above: 0), default: "no bound of its own",
+            "Longest URL, scheme and host included."),
     ])
 
     private static let timeouts = ConfigSection([
@@ -73,7 +91,8 @@ extension GatewaySettings {
                 report.add(
                     ConfigFault(
                         .error, at: target.position, target.value.path,
-                        "no upstream is named '\(target.key)'; write one of \(names.sorted().joined(separator: ", "))."))
+                        "no upstream is named '\(target.key)'; write one of \(names.sorted().joined(separator: ", ")).")
+                )
             }
         }
     }

@@ -24,8 +24,10 @@ package struct ListenSettings: Sendable {
         self.port = node["port"]?.integer ?? 8080
         self.certificateFile = node["tls"]?["cert"]?.string
         self.keyFile = node["tls"]?["key"]?.string
-        var url = node["public_url"]?.string?.trimmingSpaces ?? Self.localURL(
-            host: self.host, port: self.port, isSecure: self.certificateFile != nil)
+        var url =
+            node["public_url"]?.string?.trimmingSpaces
+            ?? Self.localURL(
+                host: self.host, port: self.port, isSecure: self.certificateFile != nil)
         while url.hasSuffix("/") { url.removeLast() }
         self.publicURL = url
     }
@@ -55,7 +57,8 @@ package struct ListenSettings: Sendable {
                 example: "https://claude.internal.example.com",
                 check: { node in
                     guard let url = node.string.flatMap(WebURL.init) else {
-                        return "is not an absolute http or https URL; write it like https://claude.internal.example.com."
+                        return
+                            "is not an absolute http or https URL; write it like https://claude.internal.example.com."
                     }
                     if url.userInfo != nil || url.target.contains("?") {
                         return "must not hold a user name or a query; write only scheme, host and port."
@@ -67,7 +70,9 @@ package struct ListenSettings: Sendable {
                 .section(
                     ConfigSection([
                         ConfigKey("cert", .string(minimum: 1), required: true, "Path of the certificate chain in PEM."),
-                        ConfigKey("key", .string(minimum: 1), required: true, "Path of the private key in PEM, not encrypted."),
+                        ConfigKey(
+                            "key", .string(minimum: 1), required: true, "Path of the private key in PEM, not encrypted."
+                        ),
                     ])),
                 "Serves HTTPS itself, TLS 1.2 and 1.3. Without it, put a proxy in front that does."),
             ConfigKey(
@@ -80,14 +85,18 @@ package struct ListenSettings: Sendable {
                 if node["public_url"] == nil, !ListenSettings.isLoopback(host) {
                     report.error(
                         node,
-                        "needs public_url when host is not a loopback address; write the URL that developers reach the gateway under, such as https://claude.internal.example.com.")
+                        "needs public_url when host is not a loopback address; write the URL that developers reach the gateway under, such as https://claude.internal.example.com."
+                    )
                 }
                 if let url = node["public_url"], let web = url.string.flatMap(WebURL.init) {
                     if !web.isSecure, !web.isLoopback {
-                        report.warning(url, "is plain http on a host that is not loopback: bearers travel in the clear. Use https.")
+                        report.warning(
+                            url, "is plain http on a host that is not loopback: bearers travel in the clear. Use https."
+                        )
                     }
                     if web.path.count > 1 {
-                        report.warning(url, "has a path, under which the gateway does not serve; a proxy must remove it.")
+                        report.warning(
+                            url, "has a path, under which the gateway does not serve; a proxy must remove it.")
                     }
                 }
             }

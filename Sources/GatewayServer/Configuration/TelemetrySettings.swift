@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import GatewayConfig
-internal import GatewayProviders
 internal import GatewayCore
+internal import GatewayProviders
 
 /// The `telemetry` section: where developers' OTLP exports go.
 package struct TelemetrySettings: Sendable {

@@ -54,7 +54,7 @@ final class DevIdentityProvider: PlainResponder {
 
     private var issuerURL: String { self.issuer.withLock { $0 } }
 
-    func refusal(of request: PlainRequest) -> PlainResponse? { nil }
+    func immediateAnswer(to request: PlainRequest) -> PlainResponse? { nil }
 
     func respond(to request: PlainRequest) async -> PlainResponse {
         let query = FormCoding.firstValues(Array(request.query.utf8))
@@ -92,7 +92,9 @@ final class DevIdentityProvider: PlainResponder {
     }
 
     private func picker(_ query: [String: String]) -> PlainResponse {
-        guard query["client_id"] == Self.clientID, let back = query["redirect_uri"].flatMap(WebURL.init), back.isLoopback else {
+        guard query["client_id"] == Self.clientID, let back = query["redirect_uri"].flatMap(WebURL.init),
+            back.isLoopback
+        else {
             return .text(.badRequest, "This provider serves only the gateway that started it.")
         }
         let links = Self.users.map { user -> [String: String] in
@@ -133,7 +135,8 @@ final class DevIdentityProvider: PlainResponder {
             else { return .oauthError(.badRequest, "invalid_grant") }
             return self.tokens(for: code.user, nonce: code.nonce)
         case "refresh_token":
-            guard let user = self.state.withLock({ $0.refreshTokens.removeValue(forKey: form["refresh_token"] ?? "") }) else {
+            guard let user = self.state.withLock({ $0.refreshTokens.removeValue(forKey: form["refresh_token"] ?? "") })
+            else {
                 return .oauthError(.badRequest, "invalid_grant")
             }
             return self.tokens(for: user, nonce: nil)
@@ -142,7 +145,9 @@ final class DevIdentityProvider: PlainResponder {
     }
 
     private func tokens(for id: String, nonce: String?) -> PlainResponse {
-        guard let user = Self.users.first(where: { $0.id == id }) else { return .oauthError(.badRequest, "invalid_grant") }
+        guard let user = Self.users.first(where: { $0.id == id }) else {
+            return .oauthError(.badRequest, "invalid_grant")
+        }
         let now = Timestamp.now.seconds
         var claims: JSONObject = [
             "iss": .string(self.issuerURL), "aud": .string(Self.clientID), "sub": .string("dev-" + user.id),

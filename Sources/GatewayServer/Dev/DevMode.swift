@@ -20,7 +20,9 @@ package enum DevMode {
         let console = Console(environment: environment, allowsLoopback: true)
         defer { console.writer.close() }
         guard ListenSettings.isLoopback(host) else {
-            console.writer.write("claude gateway: --dev listens on loopback addresses only, because it lets anybody sign in as anybody; leave out --host, or write --host 127.0.0.1")
+            console.writer.write(
+                "claude gateway: --dev listens on loopback addresses only, because it lets anybody sign in as anybody; leave out --host, or write --host 127.0.0.1"
+            )
             return .badConfiguration
         }
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("claude-gateway-dev-\(getpid())")
@@ -57,9 +59,11 @@ package enum DevMode {
     }
 
     private static func settings(
-        host: String, port: Int, provider: DevIdentityProvider, issuer: String, key: Secret?, model: String, store: String,
+        host: String, port: Int, provider: DevIdentityProvider, issuer: String, key: Secret?, model: String,
+        store: String,
     ) -> GatewaySettings {
-        var oidc = OIDCSettings(issuer: issuer, clientID: DevIdentityProvider.clientID, clientSecret: provider.clientSecret)
+        var oidc = OIDCSettings(
+            issuer: issuer, clientID: DevIdentityProvider.clientID, clientSecret: provider.clientSecret)
         oidc.algorithm = "ES256"
         let upstream: UpstreamSettings
         if let key {
@@ -68,7 +72,8 @@ package enum DevMode {
                 baseURL: WebURL(AnthropicProvider.defaultBaseURL)!)
         } else {
             upstream = UpstreamSettings(
-                name: "built-in", provider: AnthropicProvider(credential: .apiKey(Secret("dev"))), baseURL: WebURL(model)!)
+                name: "built-in", provider: AnthropicProvider(credential: .apiKey(Secret("dev"))),
+                baseURL: WebURL(model)!)
         }
         return GatewaySettings(
             listen: ListenSettings(host: host, port: port), oidc: oidc,
@@ -77,9 +82,12 @@ package enum DevMode {
     }
 
     /// A listener on a free loopback port.
-    private static func serve(_ responder: some PlainResponder, _ log: Logger) async throws -> (server: RelayServer, url: String) {
+    private static func serve(_ responder: some PlainResponder, _ log: Logger) async throws -> (
+        server: RelayServer, url: String
+    ) {
         let configuration = RelayConfiguration(
-            edge: EdgeSettings(), upstreams: [], catalog: ModelCatalog(custom: [], includesBuiltIns: false, upstreams: []),
+            edge: EdgeSettings(), upstreams: [],
+            catalog: ModelCatalog(custom: [], includesBuiltIns: false, upstreams: []),
             policies: ManagedPolicies(policies: []), firstByteTimeout: .seconds(1),
             addressGuard: AddressGuard(allowsLoopback: true), upstreamTLS: nil)
         let server = try await RelayServer(

@@ -11,11 +11,12 @@ struct DevModel: PlainResponder {
     /// Not `/v1/messages`, which this process's listener treats as its own hot path.
     static let basePath = "/dev"
 
-    func refusal(of request: PlainRequest) -> PlainResponse? { nil }
+    func immediateAnswer(to request: PlainRequest) -> PlainResponse? { nil }
 
     func respond(to request: PlainRequest) async -> PlainResponse {
         guard request.method == .POST else { return .text(.notFound, "not found") }
-        guard let body = try? JSONValue(parsing: Array(request.body.readableBytesView)), body["messages"]?.array != nil else {
+        guard let body = try? JSONValue(parsing: Array(request.body.readableBytesView)), body["messages"]?.array != nil
+        else {
             return .error(.invalidRequest("messages: field required"), requestID: request.requestID)
         }
         let inputTokens = max(1, request.body.readableBytes / 4)
@@ -37,7 +38,8 @@ struct DevModel: PlainResponder {
         case .array(let blocks)?: text = blocks.compactMap { $0["text"]?.string }.joined(separator: " ")
         default: text = ""
         }
-        let reply = "Hello from the gateway's built-in demo model. You wrote: “\(text.prefix(400))”. Set ANTHROPIC_API_KEY and start again to talk to Claude."
+        let reply =
+            "Hello from the gateway's built-in demo model. You wrote: “\(text.prefix(400))”. Set ANTHROPIC_API_KEY and start again to talk to Claude."
         var words: [String] = []
         for word in reply.split(separator: " ", omittingEmptySubsequences: false) {
             words.append(words.isEmpty ? String(word) : " " + word)

@@ -4,11 +4,11 @@ internal import Foundation
 internal import Synchronization
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #else
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// Writes whole lines to a file descriptor from one thread, so that a request never waits for a slow log.
@@ -75,7 +75,9 @@ package final class LineWriter: Sendable {
                     var bytes = state.pending
                     state.pending = []
                     if state.dropped > 0 {
-                        bytes += Array("[gateway] \(state.dropped) log lines were dropped because the log is read too slowly\n".utf8)
+                        bytes += Array(
+                            "[gateway] \(state.dropped) log lines were dropped because the log is read too slowly\n"
+                                .utf8)
                         state.dropped = 0
                     }
                     return (bytes, state.isClosed)

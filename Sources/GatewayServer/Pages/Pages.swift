@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GatewayCore
+internal import GatewayRelay
 internal import Mustache
 internal import NIOCore
 internal import NIOHTTP1
-internal import GatewayRelay
 
 /// The pages that people see while they sign in. None has a script, none submits itself, none loads anything.
 struct Pages: Sendable {
@@ -76,7 +76,9 @@ struct Pages: Sendable {
         values["title"] = title
         values["host"] = self.host
         let body = self.library.render(values, withTemplate: template) ?? ""
-        let html = self.library.render(["title": title, "host": self.host, "style": PageStyle.text, "body": body], withTemplate: "frame") ?? ""
+        let html =
+            self.library.render(
+                ["title": title, "host": self.host, "style": PageStyle.text, "body": body], withTemplate: "frame") ?? ""
         let policy = [
             "default-src 'none'", "style-src \(PageStyle.source)", "frame-ancestors 'none'",
             "form-action \(formAction)", "base-uri 'none'",

@@ -28,7 +28,9 @@ struct CallbackRoutes: Sendable {
         do {
             outcome = try await self.signIn.complete(callback, cookie: cookie, now: .now)
         } catch let error as StoreError {
-            self.log.warning("a sign-in could not be completed", metadata: ["request_id": "\(context.requestID)", "reason": "\(error)"])
+            self.log.warning(
+                "a sign-in could not be completed",
+                metadata: ["request_id": "\(context.requestID)", "reason": "\(error)"])
             return self.failed("The gateway cannot reach its store at the moment. Go back and try again in a minute.")
         }
         switch outcome {
@@ -46,7 +48,8 @@ struct CallbackRoutes: Sendable {
                     "device.callback",
                     ["request_id": context.auditID, "result": "browser_mismatch", "client_ip": context.clientIP]))
             var page = self.failed(
-                "This sign-in was started in a different browser. Open the verification link on the same device that showed the code.")
+                "This sign-in was started in a different browser. Open the verification link on the same device that showed the code."
+            )
             page.headers.add(name: "set-cookie", value: DeviceCookie.clear(publicURL: url))
             return page
         case .alreadyUsed: return self.failed("This device code has already been used or has expired.")
@@ -59,9 +62,11 @@ struct CallbackRoutes: Sendable {
                         "err": .string(error.printableASCII(limit: 120)),
                     ]))
             let shown = error.printableASCII(limit: 120)
-            return self.failed(description.map { "\(shown): \($0.prefix(500))" } ?? "The identity provider answered: \(shown)")
+            return self.failed(
+                description.map { "\(shown): \($0.prefix(500))" } ?? "The identity provider answered: \(shown)")
         case .failed(let reason):
-            self.log.warning("token exchange failed", metadata: ["request_id": "\(context.requestID)", "reason": "\(reason)"])
+            self.log.warning(
+                "token exchange failed", metadata: ["request_id": "\(context.requestID)", "reason": "\(reason)"])
             self.recordMint(context, principal: nil, failure: reason)
             return self.failed("Sign-in could not be completed. Request \(context.requestID)")
         }
@@ -82,7 +87,9 @@ struct CallbackRoutes: Sendable {
     private func failed(_ message: String) -> PlainResponse {
         self.pages.result(
             .bad, title: "We couldn't finish signing you in",
-            ["Close this tab and try again from your device. If it happens again, share the message below with your IT administrator."],
+            [
+                "Close this tab and try again from your device. If it happens again, share the message below with your IT administrator."
+            ],
             detail: message)
     }
 }

@@ -19,7 +19,8 @@ struct DeviceRoutes: Sendable {
     let audit: any AuditSink
     let log: Logger
 
-    private static let tooMany = "Too many attempts came from your network, which other people may share. Wait a few minutes and try again."
+    private static let tooMany =
+        "Too many attempts came from your network, which other people may share. Wait a few minutes and try again."
 
     func mount(on routes: RouteTable) {
         routes.post("/oauth/device_authorization") { try await self.authorize($0) }
@@ -66,8 +67,10 @@ struct DeviceRoutes: Sendable {
             answer["login_notice"] = self.settings.loginNotice.map(JSONValue.string)
             return .oauth(.ok, .object(answer))
         } catch let error as StoreError {
-            self.log.warning("a sign-in could not begin", metadata: ["request_id": "\(context.requestID)", "reason": "\(error)"])
-            return .oauthError(.serviceUnavailable, "temporarily_unavailable", "The gateway's store does not answer. Try again.")
+            self.log.warning(
+                "a sign-in could not begin", metadata: ["request_id": "\(context.requestID)", "reason": "\(error)"])
+            return .oauthError(
+                .serviceUnavailable, "temporarily_unavailable", "The gateway's store does not answer. Try again.")
         }
     }
 
@@ -76,7 +79,9 @@ struct DeviceRoutes: Sendable {
     /// Only the page itself may post: the browser says where a request comes from, in `Sec-Fetch-Site` (Fetch Metadata)
     /// or else in `Origin`. A missing word is a no.
     private func isSameSite(_ context: RouteContext) -> Bool {
-        if let site = context.request.headers.first(name: "sec-fetch-site") { return site == "same-origin" || site == "none" }
+        if let site = context.request.headers.first(name: "sec-fetch-site") {
+            return site == "same-origin" || site == "none"
+        }
         guard let origin = context.request.headers.first(name: "origin") else { return false }
         return origin == WebURL(self.settings.listen.publicURL)?.origin
     }
@@ -85,7 +90,8 @@ struct DeviceRoutes: Sendable {
     private func guardPost(_ context: RouteContext) async throws -> PlainResponse? {
         guard self.isSameSite(context) else {
             self.record("device.verify", context, "csrf_rejected")
-            return self.pages.enterCode(alert: "This request came from another site and was blocked. Open the verification link directly.")
+            return self.pages.enterCode(
+                alert: "This request came from another site and was blocked. Open the verification link directly.")
         }
         if try await self.isLimited("device_verify", self.settings.deviceVerifyLimit, context) {
             self.record("device.verify", context, "rate_limited")
@@ -101,7 +107,8 @@ struct DeviceRoutes: Sendable {
                 let grant = try await self.grants.find(userCode: code, now: .now)
             else {
                 self.record("device.verify", context, "unknown_code")
-                return self.pages.enterCode(alert: "That code was not recognized. It may have expired. Check your device and try again.")
+                return self.pages.enterCode(
+                    alert: "That code was not recognized. It may have expired. Check your device and try again.")
             }
             let redirect = self.signIn.begin(grant: grant, now: .now)
             self.record("device.verify", context, "redirect")
@@ -148,13 +155,18 @@ struct DeviceRoutes: Sendable {
     }
 
     /// A person whose click meets a store outage gets a page, not a JSON error.
-    private func withStore(_ context: RouteContext, _ body: () async throws -> PlainResponse) async throws -> PlainResponse {
+    private func withStore(_ context: RouteContext, _ body: () async throws -> PlainResponse) async throws
+        -> PlainResponse
+    {
         do {
             return try await body()
         } catch let error as StoreError {
-            self.log.warning("the sign-in page could not reach the store", metadata: ["request_id": "\(context.requestID)", "reason": "\(error)"])
+            self.log.warning(
+                "the sign-in page could not reach the store",
+                metadata: ["request_id": "\(context.requestID)", "reason": "\(error)"])
             return self.pages.enterCode(
-                alert: "The gateway cannot reach its store at the moment. Try again in a minute.", status: .serviceUnavailable)
+                alert: "The gateway cannot reach its store at the moment. Try again in a minute.",
+                status: .serviceUnavailable)
         }
     }
 }
@@ -175,6 +187,7 @@ enum DeviceCookie {
 
     private static func text(_ value: String, seconds: Int, _ publicURL: String) -> String {
         let secure = publicURL.hasPrefix("https://") ? "; Secure" : ""
-        return "\(self.name(publicURL: publicURL))=\(value); Max-Age=\(seconds); HttpOnly; SameSite=Lax; Path=/\(secure)"
+        return
+            "\(self.name(publicURL: publicURL))=\(value); Max-Age=\(seconds); HttpOnly; SameSite=Lax; Path=/\(secure)"
     }
 }

@@ -30,7 +30,7 @@ final class GatewayResponder: PlainResponder {
         self.log = log
     }
 
-    func refusal(of request: PlainRequest) -> PlainResponse? {
+    func immediateAnswer(to request: PlainRequest) -> PlainResponse? {
         let entry = self.entries[request.path]
         if entry?.access != .open {
             // Strangers learn neither which paths exist nor what they take.
@@ -46,7 +46,8 @@ final class GatewayResponder: PlainResponder {
             response.headers.add(name: "allow", value: entry.methods.joined(separator: ", "))
             return response
         }
-        return nil
+        // Liveness asks nothing of anything, and is answered on the spot.
+        return request.path == HealthRoutes.livenessPath ? HealthRoutes.alive : nil
     }
 
     private struct Refused: Error {
@@ -71,7 +72,8 @@ final class GatewayResponder: PlainResponder {
             source: RouteContext.Source(logger: self.log, request: request, caller: caller, answer: slot))
         let head = HTTPRequest(method: method, scheme: nil, authority: nil, path: request.path)
         do {
-            _ = try await self.responder.respond(to: Request(head: head, body: RequestBody(buffer: ByteBuffer())), context: context)
+            _ = try await self.responder.respond(
+                to: Request(head: head, body: RequestBody(buffer: ByteBuffer())), context: context)
         } catch {
             self.log.error("unhandled", metadata: ["request_id": "\(request.requestID)", "error": "\(error)"])
             return .error(.internalError, requestID: request.requestID)

@@ -9,10 +9,14 @@ struct HealthRoutes: Sendable {
     let store: any GatewayStore
     let readiness: Readiness
 
+    static let livenessPath = "/healthz"
+    static let alive = PlainResponse.text(.ok, "ok")
+
     func mount(on routes: RouteTable) {
-        routes.get("/healthz") { _ in .text(.ok, "ok") }
+        routes.get(Self.livenessPath) { _ in Self.alive }
         routes.get("/readyz") { _ in
-            await self.readiness.isReady(self.store) ? .text(.ok, "ready") : .text(.serviceUnavailable, "store unavailable")
+            await self.readiness.isReady(self.store)
+                ? .text(.ok, "ready") : .text(.serviceUnavailable, "store unavailable")
         }
     }
 }

@@ -97,7 +97,9 @@ final class RouteTable {
         self.on(.post, path, access, answersHead: false, handler)
     }
 
-    private func on(_ method: HTTPRequest.Method, _ path: String, _ access: Access, answersHead: Bool, _ handler: @escaping Handler) {
+    private func on(
+        _ method: HTTPRequest.Method, _ path: String, _ access: Access, answersHead: Bool, _ handler: @escaping Handler
+    ) {
         var entry = self.entries[path] ?? Entry(methods: [], access: access)
         entry.methods.append(method.rawValue)
         if method == .get, answersHead { entry.methods.append("HEAD") }

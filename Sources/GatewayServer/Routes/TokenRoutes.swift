@@ -22,7 +22,8 @@ struct TokenRoutes: Sendable {
     func mount(on routes: RouteTable) {
         routes.post("/oauth/token") { context in
             guard context.isForm || context.request.body.readableBytes == 0 else {
-                return .oauthError(.badRequest, "invalid_request", "Send the fields as application/x-www-form-urlencoded.")
+                return .oauthError(
+                    .badRequest, "invalid_request", "Send the fields as application/x-www-form-urlencoded.")
             }
             let form = context.form
             switch form["grant_type"] {
@@ -40,7 +41,9 @@ struct TokenRoutes: Sendable {
             answer = try await self.grants.poll(deviceCode: code, now: .now)
         } catch let error as StoreError {
             // Any other answer than these two ends the sign-in for good in the client, so an outage is sat out.
-            self.log.warning("a poll could not reach the store", metadata: ["request_id": "\(context.requestID)", "reason": "\(error)"])
+            self.log.warning(
+                "a poll could not reach the store",
+                metadata: ["request_id": "\(context.requestID)", "reason": "\(error)"])
             return .oauthError(.badRequest, "authorization_pending")
         }
         switch answer {
@@ -50,7 +53,9 @@ struct TokenRoutes: Sendable {
         case .denied?: return .oauthError(.badRequest, "access_denied")
         case .approved(let sealed)?:
             guard let json = self.sealer.open(sealed, for: .grant), let identity = SignedInIdentity(json) else {
-                self.log.error("an approved sign-in could not be opened; do all replicas have the same session.jwt_secret?", metadata: ["request_id": "\(context.requestID)"])
+                self.log.error(
+                    "an approved sign-in could not be opened; do all replicas have the same session.jwt_secret?",
+                    metadata: ["request_id": "\(context.requestID)"])
                 return .oauthError(.badRequest, "expired_token")
             }
             let now = Timestamp.now
@@ -85,7 +90,9 @@ struct TokenRoutes: Sendable {
     private func recordFailure(_ context: RouteContext, _ reason: String, _ step: String, answer: String) {
         self.log.warning(
             "refresh failed",
-            metadata: ["request_id": "\(context.requestID)", "reason": "\(reason)", "step": "\(step)", "answer": "\(answer)"])
+            metadata: [
+                "request_id": "\(context.requestID)", "reason": "\(reason)", "step": "\(step)", "answer": "\(answer)",
+            ])
         self.audit.record(
             AuditEvent(
                 "session.refresh",

@@ -23,7 +23,7 @@ final class PostgresConnection {
         options.append(("tcp_user_timeout", "5000"))
         let keywords = options.map { strdup($0.0) }
         let values = options.map { strdup($0.1) }
-        defer { (keywords + values).forEach { free($0) } }
+        defer { for text in keywords + values { free(text) } }
         let handle = (keywords.map { UnsafePointer($0) } + [nil]).withUnsafeBufferPointer { keywords in
             (values.map { UnsafePointer($0) } + [nil]).withUnsafeBufferPointer { values in
                 PQconnectdbParams(keywords.baseAddress!, values.baseAddress!, 1)
@@ -58,9 +58,10 @@ final class PostgresConnection {
 
     /// Runs one statement. After `StoreError.timedOut` or `.unavailable` the connection must be dropped.
     @discardableResult
-    func query(_ sql: String, _ parameters: [String?] = [], timeout: Duration = .seconds(5)) throws(StoreError) -> Rows {
+    func query(_ sql: String, _ parameters: [String?] = [], timeout: Duration = .seconds(5)) throws(StoreError) -> Rows
+    {
         let values = parameters.map { $0.map { strdup($0) } ?? nil }
-        defer { values.forEach { free($0) } }
+        defer { for value in values { free(value) } }
         let sent = values.map { UnsafePointer($0) }.withUnsafeBufferPointer { buffer in
             PQsendQueryParams(self.handle, sql, Int32(parameters.count), nil, buffer.baseAddress, nil, nil, 0)
         }

@@ -69,7 +69,8 @@ extension PostgresStore: KeyValueStore {
         }
     }
 
-    package func insert(_ value: String, forKey key: String, expiresAt: Timestamp, now: Timestamp) async throws -> Bool {
+    package func insert(_ value: String, forKey key: String, expiresAt: Timestamp, now: Timestamp) async throws -> Bool
+    {
         try await self.pool.withConnection { connection in
             let sql = """
                 INSERT INTO kv (key, value, expires_at) VALUES ($1, $2, $3::timestamptz)
@@ -80,7 +81,9 @@ extension PostgresStore: KeyValueStore {
         }
     }
 
-    package func replace(_ expected: String, with value: String, forKey key: String, now: Timestamp) async throws -> Bool {
+    package func replace(_ expected: String, with value: String, forKey key: String, now: Timestamp) async throws
+        -> Bool
+    {
         try await self.pool.withConnection { connection in
             let sql = """
                 UPDATE kv SET value = $3 WHERE key = $1 AND value = $2
@@ -160,7 +163,9 @@ extension PostgresStore: SessionStore {
         }
     }
 
-    package func completeRefresh(id: String, generation: Int, email: String?, answer: String, now: Timestamp) async throws {
+    package func completeRefresh(id: String, generation: Int, email: String?, answer: String, now: Timestamp)
+        async throws
+    {
         try await self.pool.withConnection { connection in
             let sql = """
                 UPDATE sessions SET generation = $2, email = $3, answer = $4, refreshed_at = $5, lease_until = NULL
@@ -171,7 +176,9 @@ extension PostgresStore: SessionStore {
     }
 
     package func releaseSession(id: String) async throws {
-        _ = try await self.pool.withConnection { try $0.query("UPDATE sessions SET lease_until = NULL WHERE id = $1", [id]) }
+        _ = try await self.pool.withConnection {
+            try $0.query("UPDATE sessions SET lease_until = NULL WHERE id = $1", [id])
+        }
     }
 
     package func removeSession(id: String) async throws {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package import GatewayCore
 internal import GRDB
+package import GatewayCore
 
 /// The embedded store of a gateway of one process: a SQLite file, or memory.
 package final class SQLiteStore: GatewayStore {
@@ -96,7 +96,8 @@ extension SQLiteStore: KeyValueStore {
         }
     }
 
-    package func insert(_ value: String, forKey key: String, expiresAt: Timestamp, now: Timestamp) async throws -> Bool {
+    package func insert(_ value: String, forKey key: String, expiresAt: Timestamp, now: Timestamp) async throws -> Bool
+    {
         let sql = """
             INSERT INTO kv (key, value, expires_at) VALUES (?, ?, ?)
             ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at
@@ -105,7 +106,9 @@ extension SQLiteStore: KeyValueStore {
         return try await self.changes(sql, [key, value, expiresAt.milliseconds, now.milliseconds])
     }
 
-    package func replace(_ expected: String, with value: String, forKey key: String, now: Timestamp) async throws -> Bool {
+    package func replace(_ expected: String, with value: String, forKey key: String, now: Timestamp) async throws
+        -> Bool
+    {
         let sql = "UPDATE kv SET value = ? WHERE key = ? AND value = ? AND (expires_at IS NULL OR expires_at > ?)"
         return try await self.changes(sql, [value, key, expected, now.milliseconds])
     }
@@ -145,7 +148,8 @@ extension SQLiteStore: SessionStore {
 
     package func session(id: String) async throws -> SessionRow? {
         try await self.run { database in
-            guard let row = try Row.fetchOne(database, sql: "SELECT * FROM sessions WHERE id = ?", arguments: [id]) else {
+            guard let row = try Row.fetchOne(database, sql: "SELECT * FROM sessions WHERE id = ?", arguments: [id])
+            else {
                 return nil
             }
             var session = SessionRow(
@@ -167,7 +171,9 @@ extension SQLiteStore: SessionStore {
         return try await self.changes(sql, [until.milliseconds, id, generation, now.milliseconds])
     }
 
-    package func completeRefresh(id: String, generation: Int, email: String?, answer: String, now: Timestamp) async throws {
+    package func completeRefresh(id: String, generation: Int, email: String?, answer: String, now: Timestamp)
+        async throws
+    {
         let sql = """
             UPDATE sessions SET generation = ?, email = ?, answer = ?, refreshed_at = ?, lease_until = NULL WHERE id = ?
             """

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import GatewayCore
+import GatewayHTTPClient
+import GatewayServer
+import Synchronization
+import TestSupport
+import Testing
+
+/// The pieces of an answer with the time at which each arrived.
+final class Arrivals: Sendable {
+    private let pieces = Mutex<[(text: String, at: ContinuousClock.Instant)]>([])
+
+    func add(_ bytes: [UInt8]) {
+        self.pieces.withLock { $0.append((String(decoding: bytes, as: UTF8.self), .now)) }
+    }
+
+    var text: String { self.pieces.withLock { $0.map(\.text).joined() } }
+    func time(of needle: String) -> ContinuousClock.Instant? {
+        self.pieces.withLock { $0.first { $0.text.contains(needle) }?.at }
+    }
+}
+
+@Suite("Relaying")
+struct RelayTests {
+    private func withUpstream(
+        _ behaviour: @escaping @Sendable (ScriptedServer.Seen) async -> [ScriptedServer.Step],
+        configure: (inout GatewaySettings) -> Void = { _ in },
+        _ body: (TestGateway, ScriptedServer, String) async throws -> Void,
+    ) async throws {
+        let upstream = try await ScriptedServer(behaviour)
+        try await withGateway(upstreams: [upstream.url], configure: configure) { gateway in
+            try await body(gateway, upstream, try await gateway.signIn().bearer)
+        }
+        await upstream.stop()
+    }
+
+    private func stream(_ gateway: TestGateway, _ bearer: String, into arrivals: Arrivals) async throws
+        -> OutboundResponse
+    {
+        let request = OutboundRequest(
+            "POST", gateway.base + "/v1/messages", headers: [("authorization", "Bearer " + bearer)],
+            body: Array(#"{"model":"claude-sonnet-4-6","stream":true,"messages":[]}"#.utf8), timeout: .seconds(20))
+        return try await OutboundClient(rule: .any).send(request) { arrivals.add($0) }
+    }
+
+    @Test("sends the client's bytes as they are, and the answer's bytes back")
+    func bytesPass() async throws {
+        let body =
+            "{ \"model\":\"claude-sonnet-4-6\",\n \"x\":1.0, \"y\":12345678901234567890, \"z\":\"\\u00e9\\/ é \\ud800\", \"x\":-0 }"
+        try await self.withUpstream({ _ in
+            [
+                .answer(
+                    200, "{ \"a\" : 1.0 }",
+                    headers: [("x-thing", "kept"), ("set-cookie", "a=b"), ("request-id", "req_up")])
+            ]
+        }) { gateway, upstream, bearer in
+            let answer = try await gateway.message(bearer, body, headers: [("x-client-request-id", "mine")])
+            #expect(answer.text == "{ \"a\" : 1.0 }")
+            #expect(upstream.seen.map { String(decoding: $0.body, as: UTF8.self) } == [body])
+            #expect(
+                (
+                    answer.header("x-thing"), answer.header("set-cookie"), answer.header("request-id"),
+                    answer.header("x-request-id")
+                ) == ("kept", nil, "mine", "mine"))
+            #expect(upstream.seen[0].header("authorization") == nil)
+            #expect(upstream.seen[0].header("x-api-key") == "key-0")
+            let line = try #require(gateway.audit.events("inference").first)
+            #expect(
+                line.fields.map(\.name) == [
+                    "request_id", "sub", "email", "path", "model", "upstream", "upstream_request_id",
+                    "upstream_cloud_request_id", "status", "ms",
+                ])
+            #expect((line["upstream_request_id"], line["status"], line["upstream"]) == ("req_up", 200, "u0"))
+        }
+    }
+
+    @Test("changes only the model's string where it must")
+    func splicesTheModel() async throws {
+        try await self.withUpstream({ _ in [.answer(200, "{}")] }) { gateway, upstream, bearer in
+            _ = try await gateway.message(bearer, "{\"a\": 1.0, \"model\" : \"claude-sonnet-4-5\" ,\"b\":[ ]}")
+            #expect(
+                String(decoding: upstream.seen[0].body, as: UTF8.self)
+                    == "{\"a\": 1.0, \"model\" : \"claude-sonnet-4-5-20250929\" ,\"b\":[ ]}")
+        }
+    }
+
+    @Test("passes a stream on as it arrives")
+    func streamsAsItArrives() async throws {
+        try await self.withUpstream({ _ in
+            [
+                .streamHead, .chunk("event: a\ndata: one\n\n"), .pause(.milliseconds(800)), .chunk("data: two\n\n"),
+                .lastChunk,
+            ]
+        }) { gateway, _, bearer in
+            let arrivals = Arrivals()
+            let answer = try await self.stream(gateway, bearer, into: arrivals)
+            #expect(answer.header("content-type") == "text/event-stream")
+            #expect(arrivals.text == "event: a\ndata: one\n\ndata: two\n\n")
+            let gap = try #require(arrivals.time(of: "one")).duration(to: #require(arrivals.time(of: "two")))
+            #expect(gap > .milliseconds(500), "the first piece was held back")
+        }
+    }
+
+    @Test("tells the client when the upstream dies in the middle", arguments: [ScriptedServer.Step.reset, .close])
+    func tellsOfBrokenStreams(_ end: ScriptedServer.Step) async throws {
+        try await self.withUpstream({ _ in
+            [.streamHead, .chunk("event: x\ndata: {\"a\""), .pause(.milliseconds(50)), end]
+        }) { gateway, _, bearer in
+            let arrivals = Arrivals()
+            #expect(try await self.stream(gateway, bearer, into: arrivals).status == 200)
+            #expect(
+                arrivals.text.contains("\n\nevent: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\""))
+            let line = try #require(gateway.audit.events("inference.interrupted").first)
+            #expect(line["bytes"] == .integer("event: x\ndata: {\"a\"".utf8.count))
+        }
+    }
+
+    @Test("never takes a cut body for a whole one")
+    func cutsWhatIsCut() async throws {
+        try await self.withUpstream({ _ in
+            [
+                .bytes("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"a\""),
+                .pause(.milliseconds(50)), .close,
+            ]
+        }) { gateway, _, bearer in
+            await #expect(throws: OutboundError.self) { try await gateway.message(bearer) }
+        }
+    }
+
+    @Test("cancels the upstream when the client leaves, before and after the first byte", arguments: [true, false])
+    func cancels(_ hasBegun: Bool) async throws {
+        try await self.withUpstream({ _ in (hasBegun ? [.streamHead, .chunk("data: x\n\n")] : []) + [.hang] }) {
+            gateway, upstream, bearer in
+            let arrivals = Arrivals()
+            let task = Task { try await self.stream(gateway, bearer, into: arrivals) }
+            #expect(await eventually { !upstream.seen.isEmpty && (!hasBegun || !arrivals.text.isEmpty) })
+            task.cancel()
+            #expect(await eventually(within: .seconds(3)) { upstream.hangUps == 1 })
+            if !hasBegun {
+                #expect(await eventually { gateway.audit.events("inference").contains { $0["status"] == 499 } })
+            }
+        }
+    }
+
+    @Test("holds little in memory for a client that reads slowly")
+    func backpressure() async throws {
+        let piece = String(repeating: "x", count: 60_000)
+        try await self.withUpstream({ _ in [.streamHead] + Array(repeating: .chunk(piece), count: 400) + [.lastChunk] })
+        { gateway, _, bearer in
+            let port = gateway.gateway.port
+            let before = Self.residentBytes()
+            let reader = try RawClient(port: port)
+            try reader.send(
+                "POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(bearer)\r\nContent-Length: 30\r\n\r\n{\"model\":\"claude-sonnet-4-6\"}\n"
+            )
+            // 24 MB are on their way to somebody who does not read.
+            try await Task.sleep(for: .seconds(1))
+            #expect(Self.residentBytes() - before < 16 << 20)
+            let total = try reader.drain(until: "\r\n0\r\n\r\n")
+            #expect(total > 24_000_000)
+        }
+    }
+
+    private static func residentBytes() -> Int {
+        let text = (try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8)) ?? ""
+        return (text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * 4096
+    }
+
+    @Test("goes on to the next upstream, whole body and all")
+    func failsOver() async throws {
+        let second = try await ScriptedServer { _ in [.answer(200, "{\"from\":2}")] }
+        let first = try await ScriptedServer { _ in [.answer(503, "secret")] }
+        try await withGateway(upstreams: [first.url, second.url]) { gateway in
+            let bearer = try await gateway.signIn().bearer
+            let body = "{\"model\":\"claude-sonnet-4-6\",\"pad\":\"\(String(repeating: "é", count: 100_000))\"}"
+            let answer = try await gateway.message(bearer, body)
+            #expect(answer.text == "{\"from\":2}")
+            #expect(first.seen[0].body == second.seen[0].body)
+        }
+        await first.stop()
+        await second.stop()
+    }
+
+    @Test("never shows an upstream's 401 as the developer's own")
+    func hidesCredentialFailures() async throws {
+        try await self.withUpstream({ _ in
+            [.answer(401, #"{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}"#)]
+        }) { gateway, _, bearer in
+            let answer = try await gateway.message(bearer)
+            #expect(answer.status == 502)
+            #expect(answer.json?["error"]?["type"] == "api_error")
+        }
+    }
+
+    @Test("bounds the wait for the first byte")
+    func boundsTheFirstByte() async throws {
+        try await self.withUpstream({ _ in [.hang] }, configure: { $0.firstByteTimeout = .milliseconds(400) }) {
+            gateway, _, bearer in
+            let begin = ContinuousClock.now
+            let answer = try await gateway.message(bearer)
+            #expect(answer.status == 502)
+            #expect(begin.duration(to: .now) < .seconds(3))
+        }
+    }
+
+    @Test("answers 401 without reading the body, and says not to retry")
+    func refusesStrangers() async throws {
+        try await self.withUpstream({ _ in [.answer(200, "{}")] }) { gateway, upstream, _ in
+            let answer = try await gateway.message("x.y.z", String(repeating: " ", count: 3_000_000))
+            #expect(answer.status == 401)
+            #expect(answer.header("x-should-retry") == "false")
+            #expect(upstream.seen.isEmpty)
+        }
+    }
+
+    @Test(
+        "refuses smuggled and broken requests",
+        arguments: [
+            "POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+            "POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+            "GET /healthz HTTP/1.1\r\n\r\n", "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "GET\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "GET /healthz HTTP/1.1\r\nHost : x\r\n\r\n",
+            "GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        ])
+    func refusesBrokenRequests(_ text: String) async throws {
+        try await withGateway { gateway in
+            let client = try RawClient(port: gateway.gateway.port)
+            try client.send(text)
+            let answer = try client.readAll()
+            #expect(answer.isEmpty || answer.hasPrefix("HTTP/1.1 400"), "\(answer)")
+        }
+    }
+
+    @Test("lets open streams finish when it stops, and takes nobody new")
+    func drains() async throws {
+        let upstream = try await ScriptedServer { _ in
+            [.streamHead, .chunk("data: one\n\n"), .pause(.seconds(1)), .chunk("data: two\n\n"), .lastChunk]
+        }
+        let provider = FakeIdentityProvider()
+        try await provider.start()
+        let settings = TestGateway.settings(provider: provider, upstreams: [upstream.url], port: try FreePort.take())
+        let gateway = try await TestGateway.start(settings, provider: provider)
+        let bearer = try await gateway.signIn().bearer
+        let arrivals = Arrivals()
+        async let answer = self.stream(gateway, bearer, into: arrivals)
+        #expect(await eventually { arrivals.text.contains("one") })
+        async let cut = gateway.gateway.stop(within: .seconds(10))
+        try await Task.sleep(for: .milliseconds(300))
+        await #expect(throws: OutboundError.self) { try await gateway.send("GET", "/healthz", timeout: .seconds(2)) }
+        #expect(try await answer.status == 200)
+        #expect(arrivals.text.contains("two"))
+        #expect(await cut == 0)
+        await upstream.stop()
+        await provider.stop()
+    }
+
+    @Test("cuts what is still open at the deadline, and counts it")
+    func cutsAtTheDeadline() async throws {
+        let upstream = try await ScriptedServer { _ in [.streamHead, .chunk("data: one\n\n"), .hang] }
+        let provider = FakeIdentityProvider()
+        try await provider.start()
+        let settings = TestGateway.settings(provider: provider, upstreams: [upstream.url], port: try FreePort.take())
+        let gateway = try await TestGateway.start(settings, provider: provider)
+        let bearer = try await gateway.signIn().bearer
+        let arrivals = Arrivals()
+        let open = Task { try await self.stream(gateway, bearer, into: arrivals) }
+        #expect(await eventually { arrivals.text.contains("one") })
+        #expect(await gateway.gateway.stop(within: .milliseconds(300)) == 1)
+        _ = await open.result
+        await upstream.stop()
+        await provider.stop()
+    }
+
+    @Test("keeps many streams open at once")
+    func manyStreams() async throws {
+        try await self.withUpstream({ _ in [.streamHead, .chunk("data: one\n\n"), .pause(.seconds(2)), .lastChunk] }) {
+            gateway, _, bearer in
+            let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+                for _ in 0..<400 { group.addTask { try await self.stream(gateway, bearer, into: Arrivals()).status } }
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(statuses == Array(repeating: 200, count: 400))
+        }
+    }
+}

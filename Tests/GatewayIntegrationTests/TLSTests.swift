@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import GatewayClient
+import GatewayCore
+import GatewayHTTPClient
+import GatewayIdentity
+import GatewayServer
+import GatewayStore
+import TestSupport
+import Testing
+
+/// A certificate for 127.0.0.1 that vouches for itself, made by openssl.
+private struct Certificate {
+    let folder: String
+    var certificate: String { self.folder + "/cert.pem" }
+    var key: String { self.folder + "/key.pem" }
+
+    init() throws {
+        self.folder = NSTemporaryDirectory() + "/tls-\(RandomToken.make())"
+        try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
+        _ = try Self.openssl([
+            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+            "/CN=127.0.0.1",
+            "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", self.key, "-out", self.certificate,
+        ])
+    }
+
+    func remove() {
+        try? FileManager.default.removeItem(atPath: self.folder)
+    }
+
+    func fingerprint() throws -> String {
+        let text = try Self.openssl(["x509", "-in", self.certificate, "-noout", "-fingerprint", "-sha256"])
+        return text.split(separator: "=").last.map { $0.lowercased().filter(\.isHexDigit) } ?? ""
+    }
+
+    private static func openssl(_ arguments: [String]) throws -> String {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = ["openssl"] + arguments
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        let data = pipe.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else { throw BootFailure("openssl failed") }
+        return String(decoding: data, as: UTF8.self)
+    }
+}
+
+@Suite("TLS")
+struct TLSTests {
+    private func send(_ url: String, trusting pem: String? = nil, expecting fingerprint: String? = nil) async throws
+        -> OutboundResponse
+    {
+        var request = OutboundRequest("GET", url, timeout: .seconds(5))
+        request.trustedCertificates = pem
+        request.expectedFingerprint = fingerprint
+        return try await OutboundClient(rule: .any).send(request)
+    }
+
+    @Test("is served, promised, and pinned before a byte of a request is sent")
+    func pinning() async throws {
+        let certificate = try Certificate()
+        defer { certificate.remove() }
+        let pem = try String(contentsOfFile: certificate.certificate, encoding: .utf8)
+        let fingerprint = try certificate.fingerprint()
+        let port = try FreePort.take()
+        try await withGateway(configure: { settings in
+            settings.listen = ListenSettings(host: "127.0.0.1", port: port, publicURL: "https://127.0.0.1:\(port)")
+            settings.listen.certificateFile = certificate.certificate
+            settings.listen.keyFile = certificate.key
+        }) { gateway in
+            let url = gateway.base + "/healthz"
+            let answer = try await self.send(url, trusting: pem)
+            #expect(answer.status == 200)
+            #expect(answer.peerFingerprint == fingerprint)
+            #expect(answer.header("strict-transport-security") == "max-age=31536000; includeSubDomains")
+            #expect(try await self.send(url, trusting: pem, expecting: fingerprint).status == 200)
+            let changed = await #expect(throws: OutboundError.self) {
+                try await self.send(url, trusting: pem, expecting: String(repeating: "0", count: 64))
+            }
+            #expect(changed == .changedCertificate(host: "127.0.0.1", seen: fingerprint))
+            let untrusted = await #expect(throws: OutboundError.self) { try await self.send(url) }
+            guard case .untrustedCertificate? = untrusted else {
+                Issue.record("\(String(describing: untrusted))")
+                return
+            }
+            // Plain HTTP on the TLS port gets no answer.
+            await #expect(throws: OutboundError.self) { try await self.send(url.replacing("https", with: "http")) }
+        }
+    }
+
+    @Test("files that do not fit keep the gateway from starting, and are named")
+    func badFiles() async throws {
+        let first = try Certificate()
+        let second = try Certificate()
+        defer {
+            first.remove()
+            second.remove()
+        }
+        for (certificate, key, name) in [
+            (first.certificate, second.key, "listen.tls"), (first.key, first.key, "listen.tls.cert"),
+            ("/nope", first.key, "listen.tls.cert: /nope"),
+            (first.certificate, "/nope", "listen.tls.key: /nope"),
+        ] {
+            let error = await #expect(throws: BootFailure.self) {
+                try await withGateway(configure: { settings in
+                    settings.listen.certificateFile = certificate
+                    settings.listen.keyFile = key
+                }) { _ in }
+            }
+            #expect(error?.description.contains(name) == true, "\(String(describing: error))")
+        }
+    }
+}
+
+@Suite("Starting")
+struct StartTests {
+    private func failure(_ configure: (inout GatewaySettings) -> Void) async -> String {
+        let error = await #expect(throws: BootFailure.self) { try await withGateway(configure: configure) { _ in } }
+        return error?.description ?? ""
+    }
+
+    @Test("fails with the key and the remedy when something is not there")
+    func failures() async throws {
+        #expect(
+            await self.failure { $0.oidc.issuer = "http://127.0.0.1:1" }.contains("oidc: cannot connect to 127.0.0.1"))
+        #expect(
+            await self.failure {
+                $0.store = .init(backend: .postgres(url: Secret("postgres://x:hunter2@127.0.0.1:1/d")))
+            }.contains("store.postgres_url"))
+        #expect(
+            await self.failure { $0.store = .init(backend: .sqlite(path: "/nonexistent/x.sqlite")) }.contains(
+                "store.sqlite_path"))
+        #expect(await self.failure { $0.listen.host = "192.0.2.1" }.contains("listen: cannot listen on 192.0.2.1"))
+    }
+
+    @Test("fails when the port is taken, before it touches the store")
+    func portInUse() async throws {
+        try await withGateway { first in
+            let message = await self.failure { settings in
+                settings.listen.port = first.gateway.port
+                settings.store = .init(backend: .sqlite(path: "/nonexistent/x.sqlite"))
+            }
+            #expect(message.contains("Is it in use"))
+        }
+    }
+
+    @Test(
+        "in development mode is refused on other than loopback addresses",
+        arguments: ["0.0.0.0", "10.0.0.1", "example.com", "::"])
+    func devModeIsLocal(_ host: String) async {
+        #expect(await DevMode.run(host: host, port: 0, environment: [:]) == .badConfiguration)
+    }
+}

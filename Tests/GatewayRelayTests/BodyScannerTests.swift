@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import GatewayCore
+import Testing
+
+@testable import GatewayRelay
+
+@Suite("Scanning bodies")
+struct BodyScannerTests {
+    private func scan(_ text: String) throws(BodyScanError) -> BodyScan {
+        try self.scan(Array(text.utf8))
+    }
+
+    private func scan(_ bytes: [UInt8]) throws(BodyScanError) -> BodyScan {
+        let result: Result<BodyScan, BodyScanError> = bytes.withUnsafeBytes { raw in
+            do throws(BodyScanError) {
+                return .success(try BodyScanner.scan(raw, findsNestedModels: true))
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try result.get()
+    }
+
+    @Test("finds the model and where it stands")
+    func findsTheModel() throws {
+        let text = #" {"a":[1,{"x":"}"}], "model" : "claude-x", "stream":true}"#
+        let scan = try self.scan(text)
+        #expect(scan.model == .string("claude-x"))
+        #expect(scan.streams)
+        let range = try #require(scan.modelRanges.first)
+        #expect(String(decoding: Array(text.utf8)[range], as: UTF8.self) == #""claude-x""#)
+    }
+
+    @Test("reads keys and values as JSON means them, however they are escaped")
+    func readsEscapes() throws {
+        #expect(try self.scan(#"{"mod\u0065l":"a\u0062\"c"}"#).model == .string("ab\"c"))
+        #expect(try self.scan(#"{"\u006d\u006f\u0064\u0065\u006c":"x"}"#).model == .string("x"))
+        #expect(try self.scan(#"{"modelx":"x","Model":"y"}"#).model == .missing)
+    }
+
+    @Test("tells missing, wrong and contradictory models apart")
+    func tellsModelsApart() throws {
+        #expect(try self.scan("{}").model == .missing)
+        for value in ["5", "null", "[\"a\"]", "{\"model\":\"a\"}", "true"] {
+            #expect(try self.scan("{\"model\":\(value)}").model == .notAString, "\(value)")
+        }
+        #expect(try self.scan(#"{"model":"a","model":"a"}"#).hasConflictingModels == false)
+        #expect(try self.scan(#"{"model":"a","model":"a"}"#).modelRanges.count == 2)
+        #expect(try self.scan(#"{"model":"a","mod\u0065l":"b"}"#).hasConflictingModels)
+        #expect(try self.scan(#"{"model":"a","model":5}"#).hasConflictingModels)
+        #expect(try self.scan(#"{"model":5,"model":"a"}"#).hasConflictingModels)
+    }
+
+    @Test("lists nested models with their paths, but not those that are data")
+    func listsNestedModels() throws {
+        let scan = try self.scan(
+            #"{"model":"m","fallbacks":[{"model":"a"},{"model":5}],"tools":[{"model":"b","input_schema":{"model":"no","x":[{"model":"no"}]}},{"input":{"model":"no"}}],"c":{"d":[[{"model":null}]],"model":{"model":"e"}},"messages":[{"content":[{"input":[{"model":"no"}],"model":"f"}]}]}"#
+        )
+        #expect(
+            scan.nestedModels == [
+                .init(path: "fallbacks[0].model", model: "a"), .init(path: "fallbacks[1].model", model: nil),
+                .init(path: "tools[0].model", model: "b"), .init(path: "c.model.model", model: "e"),
+                .init(path: "messages[0].content[0].model", model: "f"),
+            ])
+    }
+
+    @Test("finds duplicated nested models, each of them")
+    func findsNestedDuplicates() throws {
+        let scan = try self.scan(#"{"model":"m","f":{"model":"a","model":"b"}}"#)
+        #expect(scan.nestedModels.map(\.model) == ["a", "b"])
+    }
+
+    @Test(
+        "refuses what is not JSON",
+        arguments: [
+            "", " ", "{", "{\"a\":1,}", "{\"a\":1 \"b\":2}", "{\"a\":01}", "{\"a\":1.}", "{\"a\":tru}",
+            "{\"a\":\"\u{1}\"}", "{\"a\":\"\\x\"}",
+            "{\"a\":\"\\u12g4\"}", "{} x", "{}{}", "\u{FEFF}{}", "{a:1}", "{\"a\":NaN}", "{\"a\":[1,]}", "{\"a\":[,]}",
+            "{\"a\":-}", "{,}",
+            "{\"a\":1e}", "{\"a\" :}", "{]", "[}", "{\"a\":\"", "nonsense", "/**/{}",
+        ])
+    func refusesWhatIsNotJSON(_ text: String) {
+        #expect(throws: BodyScanError.invalidJSON) { try self.scan(text) }
+    }
+
+    @Test("refuses JSON that is no object", arguments: ["[]", "\"x\"", "5", "null", " [1] "])
+    func refusesOtherValues(_ text: String) {
+        #expect(throws: BodyScanError.notAnObject) { try self.scan(text) }
+    }
+
+    @Test("lets bytes pass that are not UTF-8, and deep nesting up to its bound")
+    func letsOddBytesPass() throws {
+        #expect(
+            try self.scan(Array(#"{"model":"m","x":""#.utf8) + [0xFF, 0xC3] + Array("\"}".utf8)).model == .string("m"))
+        let deep = String(repeating: "[", count: 5000) + String(repeating: "]", count: 5000)
+        #expect(try self.scan("{\"model\":\"m\",\"x\":\(deep)}").model == .string("m"))
+        #expect(throws: BodyScanError.invalidJSON) { try self.scan("{\"x\":" + String(repeating: "[", count: 20_000)) }
+    }
+
+    /// Special bytes at every offset of the eight-byte steps.
+    @Test("finds the end of a string at every offset", arguments: 0..<24)
+    func findsStringEnds(_ length: Int) throws {
+        let text = String(repeating: "x", count: length)
+        #expect(try self.scan("{\"model\":\"\(text)m\"}").model == .string(text + "m"))
+        #expect(try self.scan("{\"a\":\"\(text)\\\"\",\"model\":\"m\"}").model == .string("m"))
+        #expect(throws: BodyScanError.invalidJSON) { try self.scan("{\"a\":\"\(text)\u{1F}xxxxxxxxx\"}") }
+    }
+
+    /// The scanner and the parser must agree on what is JSON, and on the model that any parser would read.
+    @Test("agrees with a parser on random and damaged texts", arguments: 0..<3000)
+    func agreesWithAParser(_ seed: Int) {
+        var state = UInt64(seed) &+ 0x1234_5678
+        func random(_ bound: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % bound
+        }
+        let scalars = ["1", "-0.5e+3", "true", "null", "\"a\"", "\"\\u0041\\n\"", "\"model\"", "\"é🎉\"", "{}", "[]"]
+        func value(_ depth: Int) -> String {
+            switch depth > 0 ? random(4) : 0 {
+            case 0, 1: return scalars[random(scalars.count)]
+            case 2: return "[" + (0..<random(4)).map { _ in value(depth - 1) }.joined(separator: " , ") + "]"
+            default:
+                let keys = ["\"model\"", "\"mod\\u0065l\"", "\"input\"", "\"x\"", "\"stream\""]
+                return "{"
+                    + (0..<random(4)).map { _ in "\(keys[random(keys.count)]) :\(value(depth - 1))" }.joined(
+                        separator: ",") + "}"
+            }
+        }
+        var bytes = Array("{\"model\":\"m\",\"x\":\(value(4)),\"stream\":true}".utf8)
+        if seed % 2 == 1 {
+            for _ in 0...random(3) {
+                let damage = Array("{}[]\",:\\ 0ntf\u{0}".utf8)
+                bytes[random(bytes.count)] = damage[random(damage.count)]
+            }
+        }
+        let parsed = try? JSONValue(parsing: bytes, maximumDepth: 1000)
+        do throws(BodyScanError) {
+            let scan = try self.scan(bytes)
+            guard case .object(let object)? = parsed else {
+                Issue.record("accepted \(String(decoding: bytes, as: UTF8.self))")
+                return
+            }
+            switch object["model"] {
+            case nil: #expect(scan.model == .missing)
+            case .string(let model)?: #expect(scan.hasConflictingModels || scan.model == .string(model))
+            default: #expect(scan.hasConflictingModels || scan.model == .notAString)
+            }
+        } catch {
+            switch parsed {
+            case .object?: Issue.record("refused \(String(decoding: bytes, as: UTF8.self))")
+            case nil: #expect(error == .invalidJSON)
+            default: #expect(error == .notAnObject)
+            }
+        }
+    }
+}

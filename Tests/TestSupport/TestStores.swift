@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import Foundation
+package import GatewayCore
+package import GatewayStore
+
+/// Stores for tests: SQLite in memory, and PostgreSQL in a schema of the test's own.
+package enum TestStores {
+    /// The server that scripts/test starts, as a postgres:// URL; `nil` when there is none.
+    package static var postgresURL: String? {
+        ProcessInfo.processInfo.environment["GATEWAY_TEST_POSTGRES_URL"].flatMap { $0.isEmpty ? nil : $0 }
+    }
+
+    /// A URL whose connections see only that schema.
+    package static func url(schema: String) -> Secret {
+        let base = postgresURL ?? ""
+        return Secret(base + (base.contains("?") ? "&" : "?") + "options=-csearch_path%3D\(schema)")
+    }
+
+    package static func makeSchema() async throws -> String {
+        let schema = "t_" + RandomToken.make().filter(\.isLetter).lowercased().prefix(16)
+        try self.psql("CREATE SCHEMA \(schema)")
+        return schema
+    }
+
+    package static func drop(schema: String) {
+        _ = try? self.psql("DROP SCHEMA \(schema) CASCADE")
+    }
+
+    /// Runs a statement outside of the code under test.
+    @discardableResult
+    package static func psql(_ sql: String) throws -> String {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = ["psql", postgresURL ?? "", "-XAtqc", sql]
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        let out = pipe.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else { throw StoreError.unavailable("psql failed") }
+        return String(decoding: out, as: UTF8.self).trimmingSpaces
+    }
+
+    /// Runs a test with a migrated PostgreSQL store.
+    package static func withPostgres<Value>(_ body: (PostgresStore, String) async throws -> Value) async throws -> Value
+    {
+        let schema = try await self.makeSchema()
+        let store = PostgresStore(
+            settings: StoreSettings(backend: .postgres(url: self.url(schema: schema))), url: self.url(schema: schema)
+        ) { _ in }
+        do {
+            try await store.migrate { _ in }
+            let value = try await body(store, schema)
+            await store.close()
+            self.drop(schema: schema)
+            return value
+        } catch {
+            await store.close()
+            self.drop(schema: schema)
+            throw error
+        }
+    }
+
+    package static func withSQLite<Value>(_ body: (SQLiteStore) async throws -> Value) async throws -> Value {
+        let store = try SQLiteStore(path: nil)
+        try await store.migrate { _ in }
+        let value = try await body(store)
+        await store.close()
+        return value
+    }
+}

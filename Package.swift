@@ -163,7 +163,9 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "GatewayServerTests",
-            dependencies: ["GatewayServer", "GatewayConfig", "GatewayCore", "GatewayIdentity", log],
+            dependencies: [
+                "GatewayServer", "GatewayConfig", "GatewayCore", "GatewayIdentity", "GatewayProviders", log,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "GatewayIntegrationTests",

@@ -20,7 +20,7 @@ package enum ScalarCoercion {
         if text.isEmpty { return 0 }
         let lower = text.lowercased()
         for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] where lower.hasPrefix(prefix) {
-            return UInt64(lower.dropFirst(2), radix: radix).map(Double.init)
+            return UInt64(lower.dropFirst(2), radix: radix).map { Double($0) }
         }
         guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) || [0x2B, 0x2D, 0x2E, 0x45, 0x65].contains($0) }) else {
             return nil

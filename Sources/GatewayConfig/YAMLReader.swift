@@ -15,7 +15,10 @@ package enum YAMLReader {
     {
         let roots: [Node]
         do {
-            roots = try Array(Yams.compose_all(yaml: text))
+            let parser = try Parser(yaml: text)
+            var documents: [Node] = []
+            while let node = try parser.nextRoot() { documents.append(node) }
+            roots = documents
         } catch {
             self.report(error, into: &report)
             return nil
@@ -149,8 +152,8 @@ package enum YAMLReader {
             case ".inf", ".Inf", ".INF", "+.inf", "-.inf", ".nan", ".NaN", ".NAN": return nil
             default: break
             }
-            if text.hasPrefix("0x") { return UInt64(text.dropFirst(2), radix: 16).map(Double.init) }
-            if text.hasPrefix("0o") { return UInt64(text.dropFirst(2), radix: 8).map(Double.init) }
+            if text.hasPrefix("0x") { return UInt64(text.dropFirst(2), radix: 16).map { Double($0) } }
+            if text.hasPrefix("0o") { return UInt64(text.dropFirst(2), radix: 8).map { Double($0) } }
             var digits = false
             for byte in text.utf8.dropFirst([0x2B, 0x2D].contains(first) ? 1 : 0) {
                 switch byte {

@@ -80,8 +80,13 @@ final class CurlTransfer: @unchecked Sendable {
             withUnsafeMutableBytes(of: &self.pin.pointee.expected) { $0.copyBytes(from: expected) }
             self.pin.pointee.has_expected = 1
         }
-        // A resumed session shows no certificate, and every caller wants to see it.
+        // A resumed session or a connection that another request opened shows no certificate and has passed no rule of
+        // this request's. Only the gateway's own traffic, all under one rule, keeps connections.
         set(CURLOPT_SSL_SESSIONID_CACHE, 0)
+        if !self.mayShareConnections {
+            set(CURLOPT_FRESH_CONNECT, 1)
+            set(CURLOPT_FORBID_REUSE, 1)
+        }
         gateway_curl_set_ssl_callback(handle, gateway_leaf_pin_install)
         gateway_curl_set_pointer(handle, CURLOPT_SSL_CTX_DATA, self.pin)
         gateway_curl_set_data_callback(handle, CURLOPT_WRITEFUNCTION) { data, size, count, context in
@@ -99,6 +104,11 @@ final class CurlTransfer: @unchecked Sendable {
         }
         gateway_curl_set_pointer(handle, CURLOPT_OPENSOCKETDATA, context)
         return handle
+    }
+
+    private var mayShareConnections: Bool {
+        guard case .guarded = self.rule else { return false }
+        return self.request.expectedFingerprint == nil && self.request.trustedCertificates == nil
     }
 
     private func openSocket(_ address: UnsafeMutablePointer<curl_sockaddr>) -> curl_socket_t {

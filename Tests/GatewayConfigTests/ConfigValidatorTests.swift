@@ -38,8 +38,8 @@ struct ConfigValidatorTests {
         let faults = self.faults("nmae: x\ncount: 10\non: \"true\"\nmode: quick\nitems:\n  - {}\n  - id: 5\nother: 1\n")
         #expect(
             faults == [
-                "f:1:1: name: is required. Its name.",
                 "f:1:1: nmae: is not a known key; did you mean name?",
+                "f:1:1: name: is required. Its name.",
                 "f:2:8: count: must be at most 9.",
                 "f:3:5: on: expected true or false, found a string; write true or false without quotes.",
                 "f:4:7: mode: is not a known value; write one of fast, slow.",

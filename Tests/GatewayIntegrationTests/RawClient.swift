@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import TestSupport
 
 /// A blocking socket for requests that no HTTP client would send.
-final class RawClient {
+final class RawClient: Sendable {
     private let descriptor: Int32
 
     init(port: Int) throws {
@@ -43,14 +44,22 @@ final class RawClient {
     }
 
     /// Everything until the other side closes or is silent.
-    func readAll() throws -> String {
+    func readAll() async throws -> String {
+        try await offPool { [self] in self.readToTheEnd() }
+    }
+
+    private func readToTheEnd() -> String {
         var all: [UInt8] = []
         while case let bytes = self.readSome(), !bytes.isEmpty { all += bytes }
         return String(decoding: all, as: UTF8.self)
     }
 
     /// Reads and counts until the text ends with `end`.
-    func drain(until end: String) throws -> Int {
+    func drain(until end: String) async throws -> Int {
+        try await offPool { [self] in self.count(until: end) }
+    }
+
+    private func count(until end: String) -> Int {
         var total = 0
         var tail: [UInt8] = []
         while case let bytes = self.readSome(), !bytes.isEmpty {

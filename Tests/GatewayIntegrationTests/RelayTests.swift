@@ -158,7 +158,7 @@ struct RelayTests {
             // 24 MB are on their way to somebody who does not read.
             try await Task.sleep(for: .seconds(1))
             #expect(Self.residentBytes() - before < 16 << 20)
-            let total = try reader.drain(until: "\r\n0\r\n\r\n")
+            let total = try await reader.drain(until: "\r\n0\r\n\r\n")
             #expect(total > 24_000_000)
         }
     }
@@ -229,7 +229,7 @@ struct RelayTests {
         try await withGateway { gateway in
             let client = try RawClient(port: gateway.gateway.port)
             try client.send(text)
-            let answer = try client.readAll()
+            let answer = try await client.readAll()
             #expect(answer.isEmpty || answer.hasPrefix("HTTP/1.1 400"), "\(answer)")
         }
     }

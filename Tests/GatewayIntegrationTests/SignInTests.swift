@@ -166,7 +166,6 @@ struct SignInTests {
 struct ReplicaTests {
     private func withReplicas(_ body: (TestGateway, TestGateway) async throws -> Void) async throws {
         let schema = try await TestStores.makeSchema()
-        defer { TestStores.drop(schema: schema) }
         let provider = FakeIdentityProvider()
         try await provider.start()
         var first = TestGateway.settings(
@@ -188,6 +187,7 @@ struct ReplicaTests {
         }
         await self.stop(a, b)
         await provider.stop()
+        await TestStores.drop(schema: schema)
     }
 
     private func stop(_ a: TestGateway, _ b: TestGateway) async {

@@ -4,6 +4,7 @@ import Foundation
 import GatewayConfig
 import GatewayCore
 import GatewayIdentity
+import GatewayProviders
 import GatewayServer
 import Logging
 import Testing
@@ -127,7 +128,7 @@ struct LogTests {
     @Test("stay one line whatever comes from outside")
     func oneLine() async throws {
         let path = NSTemporaryDirectory() + "/log-\(RandomToken.make())"
-        FileManager.default.createFile(atPath: path, contents: nil)
+        _ = FileManager.default.createFile(atPath: path, contents: nil)
         defer { try? FileManager.default.removeItem(atPath: path) }
         let handle = try #require(FileHandle(forWritingAtPath: path))
         let writer = LineWriter(descriptor: handle.fileDescriptor)

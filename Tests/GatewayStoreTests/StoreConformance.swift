@@ -147,7 +147,6 @@ struct PostgresStoreTests {
     @Test("is migrated once by many replicas at the same time")
     func migratesOnce() async throws {
         let schema = try await TestStores.makeSchema()
-        defer { TestStores.drop(schema: schema) }
         let url = TestStores.url(schema: schema)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<6 {
@@ -159,13 +158,15 @@ struct PostgresStoreTests {
             }
             try await group.waitForAll()
         }
-        #expect(try TestStores.psql("SELECT count(*) FROM \(schema).gateway_migrations") == "2")
+        let count = try await TestStores.psql("SELECT count(*) FROM \(schema).gateway_migrations")
+        await TestStores.drop(schema: schema)
+        #expect(count == "2")
     }
 
     @Test("has the documented table and columns")
     func hasDocumentedNames() async throws {
         try await TestStores.withPostgres { _, schema in
-            let columns = try TestStores.psql(
+            let columns = try await TestStores.psql(
                 "SELECT string_agg(column_name || ' ' || data_type, ',' ORDER BY ordinal_position) FROM information_schema.columns WHERE table_schema = '\(schema)' AND table_name = 'kv'"
             )
             #expect(columns == "key text,value text,expires_at timestamp with time zone")
@@ -174,21 +175,24 @@ struct PostgresStoreTests {
 
     @Test("recovers when the server drops its connections")
     func recovers() async throws {
-        try await TestStores.withPostgres { store, _ in
-            try await store.ping()
-            try TestStores.psql(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'claude-gateway' AND pid <> pg_backend_pid()"
-            )
-            let isBack = try await eventually {
-                do {
-                    try await store.ping()
-                    return true
-                } catch is StoreError {
-                    return false
-                }
+        let schema = try await TestStores.makeSchema()
+        let url = Secret(TestStores.url(schema: schema).reveal() + "&application_name=\(schema)")
+        let store = PostgresStore(settings: StoreSettings(backend: .postgres(url: url)), url: url) { _ in }
+        try await store.ping()
+        let killed = try await TestStores.psql(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = '\(schema)'")
+        #expect(killed != "0")
+        let isBack = try await eventually {
+            do {
+                try await store.ping()
+                return true
+            } catch is StoreError {
+                return false
             }
-            #expect(isBack)
         }
+        #expect(isBack)
+        await store.close()
+        await TestStores.drop(schema: schema)
     }
 
     @Test("bounds the time of a statement that hangs")
@@ -199,7 +203,7 @@ struct PostgresStoreTests {
             let now = Timestamp.now
             _ = try await store.insert("v", forKey: "k", expiresAt: now.advanced(bySeconds: 60), now: now)
             let lock = Task.detached {
-                try TestStores.psql("BEGIN; LOCK TABLE \(schema).kv; SELECT pg_sleep(8); COMMIT")
+                try await TestStores.psql("BEGIN; LOCK TABLE \(schema).kv; SELECT pg_sleep(8); COMMIT")
             }
             try await Task.sleep(for: .milliseconds(500))
             let begin = ContinuousClock.now

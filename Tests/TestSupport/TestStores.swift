@@ -19,17 +19,21 @@ package enum TestStores {
 
     package static func makeSchema() async throws -> String {
         let schema = "t_" + RandomToken.make().filter(\.isLetter).lowercased().prefix(16)
-        try self.psql("CREATE SCHEMA \(schema)")
+        try await self.psql("CREATE SCHEMA \(schema)")
         return schema
     }
 
-    package static func drop(schema: String) {
-        _ = try? self.psql("DROP SCHEMA \(schema) CASCADE")
+    package static func drop(schema: String) async {
+        _ = try? await self.psql("DROP SCHEMA \(schema) CASCADE")
     }
 
     /// Runs a statement outside of the code under test.
     @discardableResult
-    package static func psql(_ sql: String) throws -> String {
+    package static func psql(_ sql: String) async throws -> String {
+        try await offPool { try self.runPsql(sql) }
+    }
+
+    private static func runPsql(_ sql: String) throws -> String {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = ["psql", postgresURL ?? "", "-XAtqc", sql]
@@ -54,11 +58,11 @@ package enum TestStores {
             try await store.migrate { _ in }
             let value = try await body(store, schema)
             await store.close()
-            self.drop(schema: schema)
+            await self.drop(schema: schema)
             return value
         } catch {
             await store.close()
-            self.drop(schema: schema)
+            await self.drop(schema: schema)
             throw error
         }
     }

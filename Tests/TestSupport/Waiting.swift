@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Dispatch
+
 /// Waits until a condition holds; false when it does not within `limit`.
 package func eventually(within limit: Duration = .seconds(10), _ condition: () async throws -> Bool) async rethrows
     -> Bool
@@ -10,4 +12,11 @@ package func eventually(within limit: Duration = .seconds(10), _ condition: () a
         try? await Task.sleep(for: .milliseconds(10))
     }
     return false
+}
+
+/// Runs something that blocks on a thread of its own: the tasks of a test share few threads, and servers run on them too.
+package func offPool<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+        DispatchQueue.global().async { continuation.resume(with: Result { try body() }) }
+    }
 }

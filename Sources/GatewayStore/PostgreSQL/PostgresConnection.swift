@@ -18,7 +18,7 @@ final class PostgresConnection {
         if let username { options.append(("user", username)) }
         if let password { options.append(("password", password)) }
         options.append(("connect_timeout", String(max(2, timeout.components.seconds))))
-        options.append(("application_name", "claude-gateway"))
+        options.append(("fallback_application_name", "claude-gateway"))
         options.append(("client_encoding", "UTF8"))
         options.append(("tcp_user_timeout", "5000"))
         let keywords = options.map { strdup($0.0) }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Foundation
 package import GatewayCore
 internal import GatewayHTTPClient
 internal import GatewayIdentity
@@ -54,7 +55,7 @@ package final class Gateway: Sendable {
     package static func start(_ settings: GatewaySettings, _ environment: Environment) async throws -> Gateway {
         let log = environment.log
         let tls = try self.serverTLS(settings.listen)
-        try await self.checkPort(settings.listen)
+        try self.checkPort(settings.listen)
 
         let rule = AddressGuard(allowsLoopback: environment.allowsLoopback)
         let store = try self.makeStore(settings.store, log)
@@ -124,12 +125,9 @@ package final class Gateway: Sendable {
         }
     }
 
-    private static func checkPort(_ listen: ListenSettings) async throws {
+    private static func checkPort(_ listen: ListenSettings) throws {
         do {
-            let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                .bind(host: listen.host.unbracketed, port: listen.port).get()
-            try await channel.close()
+            try PortCheck.check(host: listen.host.unbracketed, port: listen.port)
         } catch {
             throw self.listenFailure(error, listen.host, listen.port)
         }
@@ -147,8 +145,9 @@ package final class Gateway: Sendable {
     }
 
     private static func listenFailure(_ error: any Error, _ host: String, _ port: Int) -> BootFailure {
-        BootFailure(
-            "listen: cannot listen on \(host), port \(port) (\("\(error)".singleLine)). Is it in use, or is the address not this machine's?"
+        let reason = (error as? POSIXError).map { String(cString: strerror($0.code.rawValue)) } ?? "\(error)".singleLine
+        return BootFailure(
+            "listen: cannot listen on \(host), port \(port) (\(reason)). Is it in use, or is the address not this machine's?"
         )
     }
 

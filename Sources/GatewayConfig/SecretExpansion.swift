@@ -74,6 +74,8 @@ package struct SecretExpansion: Sendable {
         }
         result.isExpanded = true
         guard let value = variables[name] else {
+            // One fault is enough: rules about the content would only repeat it.
+            result.isUnresolved = true
             result.problems.append("the environment variable \(name) is not defined; set it before the gateway starts.")
             return
         }
@@ -82,12 +84,16 @@ package struct SecretExpansion: Sendable {
 
     private func expandFile(_ path: String) -> Result {
         guard path.hasPrefix("/") else {
-            return Result(text: "", problems: ["${file:…} needs an absolute path, such as ${file:/run/secrets/name}."])
+            return Result(
+                text: "", problems: ["${file:…} needs an absolute path, such as ${file:/run/secrets/name}."],
+                isUnresolved: true)
         }
         guard self.variables != nil else { return Result(text: "${file:\(path)}", isUnresolved: true) }
         guard let data = FileManager.default.contents(atPath: path) else {
             let reason = FileManager.default.fileExists(atPath: path) ? "cannot be read" : "does not exist"
-            return Result(text: "", problems: ["the file \(path) \(reason); check the path and its permissions."])
+            return Result(
+                text: "", problems: ["the file \(path) \(reason); check the path and its permissions."],
+                isUnresolved: true)
         }
         var text = String(decoding: data, as: UTF8.self)
         if text.hasPrefix("\u{FEFF}") { text.removeFirst() }

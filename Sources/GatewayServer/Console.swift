@@ -14,6 +14,7 @@ struct Console: Sendable {
     private static let defaultDrain = 25_000
 
     init(environment: [String: String], allowsLoopback: Bool? = nil) {
+        ProcessLimits.prepare()
         let writer = LineWriter()
         self.writer = writer
         self.audit = AuditLog(writer: writer)

@@ -57,6 +57,12 @@ struct ConfigValidatorTests {
         #expect(!faults[0].contains("short"))
     }
 
+    @Test("of a missing variable or file are told once", arguments: ["${NO}", "${file:/nope}", "${file:nope}"])
+    func missingSecretsAreToldOnce(_ text: String) {
+        let faults = self.faults("name: n\nsecret: \"\(text)\"\n")
+        #expect(faults.count == 1, "\(faults)")
+    }
+
     @Test("of rules over several keys come only when the keys are right by themselves")
     func rulesComeLast() {
         #expect(self.faults("name: n\non: true\n") == ["f:1:1: needs count when on is true."])

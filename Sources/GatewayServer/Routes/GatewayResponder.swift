@@ -12,6 +12,9 @@ internal import Synchronization
 
 /// Dispatches what is not on the hot path: exact paths, their methods, and bearers where they are needed.
 final class GatewayResponder: PlainResponder {
+    /// What anybody may make the server hold: a form is far smaller.
+    private static let openBodyLimit = 2 << 20
+
     private let entries: [String: RouteTable.Entry]
     private let responder: any HTTPResponder<RouteContext>
     private let verifier: any BearerVerifying
@@ -45,6 +48,12 @@ final class GatewayResponder: PlainResponder {
             var response = PlainResponse.text(.methodNotAllowed, "method not allowed")
             response.headers.add(name: "allow", value: entry.methods.joined(separator: ", "))
             return response
+        }
+        let length = request.headers.first(name: "content-length").flatMap { Int($0) } ?? 0
+        if entry.access == .open, length > Self.openBodyLimit {
+            let message = "a body of this endpoint has at most \(Self.openBodyLimit) bytes"
+            return .error(
+                ErrorEnvelope(status: 413, type: "request_too_large", message: message), requestID: request.requestID)
         }
         // Liveness asks nothing of anything, and is answered on the spot.
         return request.path == HealthRoutes.livenessPath ? HealthRoutes.alive : nil

@@ -34,6 +34,8 @@ static inline int gateway_leaf_pin_verify(int preverified, X509_STORE_CTX *store
 /// The value for CURLOPT_SSL_CTX_FUNCTION; CURLOPT_SSL_CTX_DATA is a `gateway_leaf_pin`.
 static inline int gateway_leaf_pin_install(void *curl, void *context, void *pin) {
     (void)curl;
+    // The pin lives as long as its transfer; a later handshake on a kept connection would look at freed memory.
+    SSL_CTX_set_options((SSL_CTX *)context, SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_app_data((SSL_CTX *)context, pin);
     SSL_CTX_set_verify((SSL_CTX *)context, SSL_VERIFY_PEER, gateway_leaf_pin_verify);
     return 0;

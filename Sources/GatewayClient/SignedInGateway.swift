@@ -23,7 +23,16 @@ package struct SignedInGateway: Sendable {
             throw ClientFailure.notSignedIn("Not signed in. Run claude login.")
         }
         if Self.isFresh(credential) { return credential }
-        return try await self.file.withLock {
+        do {
+            return try await self.refreshUnderLock()
+        } catch ClientFailure.unreachable where credential.expiresAt > .now {
+            // Somebody else's refresh takes long; the bearer that is there still works.
+            return credential
+        }
+    }
+
+    private func refreshUnderLock() async throws -> Credential {
+        try await self.file.withLock {
             guard let current = try self.file.read() else {
                 throw ClientFailure.notSignedIn("Not signed in. Run claude login.")
             }
@@ -45,7 +54,8 @@ package struct SignedInGateway: Sendable {
         let fields = [("grant_type", "refresh_token"), ("refresh_token", token.reveal())]
         let response: OutboundResponse
         do {
-            response = try await self.connection(credential).send(.form(credential.tokenEndpoint, fields))
+            response = try await self.connection(credential).send(
+                .form(credential.tokenEndpoint, fields, timeout: .seconds(10)))
         } catch let failure as ClientFailure {
             // The old bearer goes on while it lives.
             if isAlive, case .unreachable = failure { return credential }

@@ -51,6 +51,8 @@ final class CurlTransfer: @unchecked Sendable {
         set(CURLOPT_URL, self.request.url)
         set(CURLOPT_CUSTOMREQUEST, self.request.method)
         set(CURLOPT_NOSIGNAL, 1)
+        // A transfer that ends while its name is being resolved must not wait for the resolver: the engine has one thread.
+        set(CURLOPT_QUICK_EXIT, 1)
         set(CURLOPT_PROTOCOLS_STR, "http,https")
         set(CURLOPT_FOLLOWLOCATION, 0)
         set(CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2)
@@ -76,7 +78,7 @@ final class CurlTransfer: @unchecked Sendable {
             var bytes = Array(pem.utf8)
             gateway_curl_set_ca_blob(handle, &bytes, bytes.count)
         }
-        if let expected = self.request.expectedFingerprint.flatMap(Self.bytes(ofHexadecimal:)), expected.count == 32 {
+        if let expected = self.request.expectedFingerprint.flatMap(Hexadecimal.decode), expected.count == 32 {
             withUnsafeMutableBytes(of: &self.pin.pointee.expected) { $0.copyBytes(from: expected) }
             self.pin.pointee.has_expected = 1
         }
@@ -183,9 +185,7 @@ final class CurlTransfer: @unchecked Sendable {
 
     private var seenFingerprint: String? {
         guard self.pin.pointee.has_seen != 0 else { return nil }
-        return withUnsafeBytes(of: self.pin.pointee.seen) { bytes in
-            bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
-        }
+        return withUnsafeBytes(of: self.pin.pointee.seen) { Hexadecimal.encode($0) }
     }
 
     func finish(_ result: Result<OutboundResponse, any Error>) {
@@ -195,19 +195,6 @@ final class CurlTransfer: @unchecked Sendable {
         self.headerList = nil
         self.continuation?.resume(with: result)
         self.continuation = nil
-    }
-
-    private static func bytes(ofHexadecimal text: String) -> [UInt8]? {
-        let digits = Array(text.utf8.filter { $0 != 0x3A })
-        guard digits.count % 2 == 0 else { return nil }
-        var out: [UInt8] = []
-        for index in stride(from: 0, to: digits.count, by: 2) {
-            guard let byte = UInt8(String(decoding: digits[index...index + 1], as: UTF8.self), radix: 16) else {
-                return nil
-            }
-            out.append(byte)
-        }
-        return out
     }
 }
 

@@ -24,7 +24,7 @@ package final class EffectivePolicy: Sendable {
         self.settings = settings
         let value = JSONValue.object(settings)
         let digest = SHA256.hash(data: value.bytes(order: .canonical))
-        let checksum = "sha256:" + digest.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+        let checksum = "sha256:" + Hexadecimal.encode(digest)
         self.checksum = checksum
         self.body = JSONValue.object(["uuid": .string(checksum), "checksum": .string(checksum), "settings": value])
             .bytes()

@@ -12,6 +12,7 @@ internal import Synchronization
 /// number of exports on their way; what comes while it is full is dropped, so that a dead collector costs nobody memory.
 final class TelemetryRelay: Sendable {
     private static let maximumInFlight = 64
+    private static let maximumBytes = 32 << 20
 
     private let settings: TelemetrySettings
     private let client: OutboundClient
@@ -20,6 +21,7 @@ final class TelemetryRelay: Sendable {
 
     private struct InFlight {
         var count = 0
+        var bytes = 0
         var isFailing = false
     }
 
@@ -31,10 +33,17 @@ final class TelemetryRelay: Sendable {
     }
 
     func pass(_ request: PlainRequest, _ signal: TelemetrySettings.Signal) {
+        let body = Array(request.body.readableBytesView)
+        let size = body.count
         for (index, destination) in self.settings.destinations.enumerated() where destination.signals.contains(signal) {
             let hasRoom = self.inFlight.withLock { states in
-                guard states[index].count < Self.maximumInFlight else { return false }
+                let (count, bytes) = (states[index].count, states[index].bytes)
+                // One export may be larger than the bound; several together may not.
+                guard count < Self.maximumInFlight, count == 0 || bytes + size <= Self.maximumBytes else {
+                    return false
+                }
                 states[index].count += 1
+                states[index].bytes += size
                 return true
             }
             guard hasRoom else { continue }
@@ -45,7 +54,7 @@ final class TelemetryRelay: Sendable {
             headers += destination.headers
             let export = OutboundRequest(
                 "POST", "\(destination.url)/v1/\(signal.rawValue)", headers: headers,
-                body: Array(request.body.readableBytesView), timeout: .seconds(10))
+                body: body, timeout: .seconds(10))
             Task { await self.send(export, index) }
         }
     }
@@ -60,6 +69,7 @@ final class TelemetryRelay: Sendable {
         }
         let isNews = self.inFlight.withLock { states in
             states[index].count -= 1
+            states[index].bytes -= export.body?.count ?? 0
             defer { states[index].isFailing = failure != nil }
             return states[index].isFailing != (failure != nil)
         }

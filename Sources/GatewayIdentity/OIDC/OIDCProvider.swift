@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Foundation
 package import GatewayCore
 package import GatewayHTTPClient
 
@@ -83,6 +84,8 @@ package actor OIDCProvider {
 
     /// - Parameter subject: Whose session is being refreshed; another subject ends it.
     package func refresh(_ token: Secret, subject: String) async throws -> Grant {
+        // First what can fail without consequence: the provider may replace the token, and that must not be lost.
+        _ = try await self.currentKeys()
         let answer = try await self.tokens([("grant_type", "refresh_token"), ("refresh_token", token.reveal())])
         let grant = try await self.grant(answer, nonce: nil, fallback: token)
         guard grant.principal.subject == subject else {
@@ -218,7 +221,10 @@ package actor OIDCProvider {
 
 extension OutboundRequest {
     fileprivate mutating func prepare(_ settings: OIDCSettings) {
-        self.proxying = settings.usesProxy ? .environment : .direct
+        // Only where a proxy really applies: a direct connection is one whose address is checked.
+        let environment = ProxyEnvironment(ProcessInfo.processInfo.environment)
+        let applies = settings.usesProxy && WebURL(self.url).map(environment.applies) == true
+        self.proxying = applies ? .environment : .direct
         self.trustedCertificates = settings.trustedCertificates
     }
 }

@@ -14,18 +14,10 @@ extension OIDCSettings {
         "response_type", "scope", "state",
     ]
 
-    private static let urlCheck: ConfigKey.Check = { node in
-        guard let url = node.string.flatMap(WebURL.init) else {
-            return "is not an absolute http or https URL; write it like https://login.example.com."
-        }
-        guard let refusal = AddressGuard(allowsLoopback: true).refusal(ofHost: url.host) else { return nil }
-        return "must not point at a \(refusal); write the identity provider's own address."
-    }
-
     package static let section = ConfigSection([
         ConfigKey(
             "issuer", .string(minimum: 1), required: true, "The identity provider's issuer URL.",
-            example: "https://login.example.com", check: urlCheck),
+            example: "https://login.example.com", check: OutboundURL.check),
         ConfigKey(
             "client_id", .string(minimum: 1), required: true,
             "The client id that the identity provider gave the gateway.",
@@ -89,7 +81,7 @@ extension OIDCSettings {
         ConfigKey(
             "discovery_url", .string(minimum: 1), "Where the discovery document is, when not under the issuer.",
             check: { node in
-                if let complaint = urlCheck(node) { return complaint }
+                if let complaint = OutboundURL.check(node) { return complaint }
                 let path = node.string.flatMap(WebURL.init)?.path ?? ""
                 return path.range(of: "/.well-known/") != nil
                     ? nil : "must be the discovery document itself, with /.well-known/ in its path."
@@ -102,7 +94,7 @@ extension OIDCSettings {
             "More origins that the sign-in page may lead to, for providers that redirect between hosts.",
             check: { node in
                 for entry in node.list where !entry.isUnresolved {
-                    if let complaint = urlCheck(entry) { return "has an entry that \(complaint)" }
+                    if let complaint = OutboundURL.check(entry) { return "has an entry that \(complaint)" }
                 }
                 return nil
             }),

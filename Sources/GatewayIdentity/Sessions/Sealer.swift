@@ -54,6 +54,6 @@ package struct Sealer: Sendable {
 /// Names values in the store without holding them there.
 package enum Digest {
     package static func hexadecimal(_ text: String) -> String {
-        SHA256.hash(data: Data(text.utf8)).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+        Hexadecimal.encode(SHA256.hash(data: Data(text.utf8)))
     }
 }

@@ -30,7 +30,7 @@ package struct SessionTokens: Sendable {
     }
 
     static func keyID(_ secret: [UInt8]) -> String {
-        SHA256.hash(data: secret).prefix(8).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+        Hexadecimal.encode(SHA256.hash(data: secret).prefix(8))
     }
 
     /// How long a new token lives, in whole seconds.

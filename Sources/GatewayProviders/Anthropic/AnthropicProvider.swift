@@ -66,6 +66,9 @@ package struct AnthropicProvider: Provider {
             out.append(("authorization", "Bearer " + token.reveal()))
             beta.append("oauth-2025-04-20")
         }
+        if !out.contains(where: { $0.name.lowercased() == "accept-encoding" }) {
+            out.append(("accept-encoding", "identity"))
+        }
         if !beta.isEmpty { out.append(("anthropic-beta", beta.joined(separator: ", "))) }
         let product = "cc-gateway/\(GatewayVersion.contract)"
         out.append(("user-agent", userAgent.map { "\($0) \(product)" } ?? product))

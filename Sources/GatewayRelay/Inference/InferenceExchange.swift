@@ -35,7 +35,7 @@ final class InferenceExchange: UpstreamDelegate {
     private let endpoint: InboundCall.Endpoint
     private let target: RequestTarget
     private let head: HTTPRequestHead
-    private let body: ByteBuffer
+    private var body: ByteBuffer
     private let requestID: RequestID
     private let configuration: RelayConfiguration
     private let started = NIODeadline.now()
@@ -149,7 +149,13 @@ final class InferenceExchange: UpstreamDelegate {
             milliseconds.seconds * 1000 + milliseconds.attoseconds / 1_000_000_000_000_000)
         self.deadline = self.connection.loop.loop.scheduleTask(in: amount) {
             let exchange = bound.value
-            guard exchange.attempt == attempt, case .attempting = exchange.phase else { return }
+            guard exchange.attempt == attempt else { return }
+            if case .collecting(let head, _) = exchange.phase {
+                exchange.dropUpstream()
+                exchange.attemptFailed(.status(Int(head.status.code)))
+                return
+            }
+            guard case .attempting = exchange.phase else { return }
             exchange.dropUpstream()
             exchange.attemptFailed(.noAnswer("no answer within \(amount.nanoseconds / 1_000_000) ms"))
         }
@@ -209,7 +215,7 @@ final class InferenceExchange: UpstreamDelegate {
             let name = self.configuration.upstreams[answer.upstream].name
             if answer.head.status.code >= 500 { self.warnServerError(answer.head.status.code) }
             self.audit(status: Int(answer.head.status.code), model: self.call.model, upstream: name, head: answer.head)
-            let headers = ResponseFilter.headers(of: answer.head, isDecoded: true)
+            let headers = ResponseFilter.headers(of: answer.head, isDecoded: ResponseFilter.isDecoded(answer.head))
             self.connection.answerWhole(
                 PlainResponse(status: answer.head.status, headers: headers, body: .bytes(answer.body)))
             return
@@ -245,21 +251,27 @@ final class InferenceExchange: UpstreamDelegate {
 
     func upstreamAnswered(_ head: HTTPResponseHead) {
         guard case .attempting = self.phase else { return }
-        self.deadline?.cancel()
-        self.deadline = nil
         let status = Int(head.status.code)
         if AttemptLedger.movesOn(status) {
+            // The deadline goes on: an upstream that stalls in its error must not hold the request.
             self.phase = .collecting(head, ByteBuffer())
             return
         }
+        self.deadline?.cancel()
+        self.deadline = nil
         self.phase = .relaying
-        let isDecoded = head.headers.contains(name: "content-encoding")
+        // Nothing is sent again from here on; a stream may last long.
+        self.body = ByteBuffer()
+        self.stored = [:]
+        let isDecoded = ResponseFilter.isDecoded(head)
         var headers = ResponseFilter.headers(of: head, isDecoded: isDecoded)
         self.isEventStream =
             head.headers.first(name: "content-type")?.lowercased().hasPrefix("text/event-stream") ?? false
         self.hasDeclaredLength = headers.contains(name: "content-length")
         let hasBody = head.status != .noContent && head.status != .notModified
-        if hasBody, !self.hasDeclaredLength { headers.add(name: "transfer-encoding", value: "chunked") }
+        if hasBody, !self.hasDeclaredLength, self.head.version != .http1_0 {
+            headers.add(name: "transfer-encoding", value: "chunked")
+        }
         if (200..<300).contains(status) { headers.add(name: "request-id", value: self.requestID.description) }
         self.audit(status: status, model: self.call.model, upstream: self.currentUpstream.name, head: head)
         self.connection.beginAnswer(status: head.status, headers: headers)

@@ -9,13 +9,18 @@ enum ResponseFilter {
     private static let withheld: Set<String> = [
         "access-control-allow-credentials", "access-control-allow-headers", "access-control-allow-methods",
         "access-control-allow-origin", "access-control-expose-headers", "access-control-max-age", "alt-svc", "cf-ray",
-        "clear-site-data", "connection", "content-encoding", "content-security-policy",
+        "clear-site-data", "connection", "content-security-policy",
         "content-security-policy-report-only", "cross-origin-embedder-policy", "cross-origin-opener-policy",
         "cross-origin-resource-policy", "keep-alive", "nel", "permissions-policy", "proxy-authenticate",
         "referrer-policy", "refresh", "report-to", "request-id", "set-cookie", "strict-transport-security", "te",
         "trailer", "transfer-encoding", "upgrade", "via", "www-authenticate", "x-content-type-options",
         "x-frame-options", "x-request-id", "x-xss-protection",
     ]
+
+    /// Whether the body is decompressed on its way: the codings that the connection undoes, and no other.
+    static func isDecoded(_ head: HTTPResponseHead) -> Bool {
+        ["gzip", "deflate"].contains(head.headers.first(name: "content-encoding")?.lowercased() ?? "")
+    }
 
     /// - Parameter isDecoded: Whether the body was decompressed on its way, so that its declared length is wrong.
     static func headers(of head: HTTPResponseHead, isDecoded: Bool) -> HTTPHeaders {
@@ -24,7 +29,7 @@ enum ResponseFilter {
         for (name, value) in head.headers {
             let lower = name.lowercased()
             if self.withheld.contains(lower) || lower.hasPrefix("anthropic-ratelimit-") { continue }
-            if lower == "content-length", isDecoded { continue }
+            if isDecoded, lower == "content-length" || lower == "content-encoding" { continue }
             out.add(name: name, value: value)
         }
         return out

@@ -52,7 +52,9 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
     private var state = State.idle
     private var peer: IPAddress = IPAddress(bytes: [0, 0, 0, 0])!
     private var queue: [HTTPServerRequestPart] = []
+    private var isTakingQueued = false
     private var keepsAlive = true
+    private var version = HTTPVersion.http1_1
     private var isHead = false
     private var needsFlush = false
     private var requestID = RequestID()
@@ -131,7 +133,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let part = self.unwrapInboundIn(data)
-        if case .answering = self.state {
+        if self.mustWait {
             // Pipelined behind a request that is still being answered.
             self.queue.append(part)
             if self.queue.count > Self.pipelineLimit { self.setReading(false) }
@@ -140,12 +142,23 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         self.handle(part)
     }
 
+    /// Whether what arrives now has its turn later: an answer is owed, or the client does not take the ones it has.
+    private var mustWait: Bool {
+        if !self.queue.isEmpty { return true }
+        switch self.state {
+        case .answering: return true
+        case .idle: return !self.channel.isWritable
+        case .receiving, .discarding, .closing: return false
+        }
+    }
+
     func channelReadComplete(context: ChannelHandlerContext) {
         self.flushIfNeeded()
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         self.exchange?.clientWritabilityChanged(context.channel.isWritable)
+        if context.channel.isWritable, case .idle = self.state { self.takeQueued() }
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -201,17 +214,22 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
             return
         }
         self.state = .idle
-        guard !self.queue.isEmpty else { return }
+        if !self.isTakingQueued { self.takeQueued() }
+    }
+
+    private func takeQueued() {
+        self.isTakingQueued = true
+        defer { self.isTakingQueued = false }
         let parts = self.queue
         self.queue = []
         for (index, part) in parts.enumerated() {
-            if case .answering = self.state {
+            if self.mustWait {
                 self.queue = Array(parts[index...])
                 return
             }
             self.handle(part)
         }
-        self.setReading(true)
+        if !parts.isEmpty { self.setReading(true) }
     }
 
     /// Closes so that the peer can still read the last answer although it is sending: half-close, read into the void
@@ -232,7 +250,11 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
     private func begin(_ head: HTTPRequestHead) {
         self.hadRequest = true
         self.exchangeNumber += 1
-        self.keepsAlive = head.isKeepAlive
+        self.version = head.version == .http1_0 ? .http1_0 : .http1_1
+        // The parser stops behind an upgrade that nobody takes up; HTTP/1.0 has no framing for answers without a length.
+        self.keepsAlive =
+            head.isKeepAlive && head.version != .http1_0 && head.method != .CONNECT
+            && !head.headers.contains(name: "upgrade")
         self.isHead = head.method == .HEAD
         self.requestID = RequestID(chosenByClient: head.headers.first(name: "x-client-request-id"))
         if head.version != .http1_0, head.version != .http0_9, head.headers[canonicalForm: "host"].count != 1 {
@@ -463,7 +485,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         if !headers.contains(name: "date") { headers.add(name: "Date", value: self.shared.httpDate) }
         if self.shared.isDraining { self.keepsAlive = false }
         if !self.keepsAlive { headers.replaceOrAdd(name: "connection", value: "close") }
-        let head = HTTPResponseHead(version: .http1_1, status: status, headers: headers)
+        let head = HTTPResponseHead(version: self.version, status: status, headers: headers)
         self.channel.write(HTTPServerResponsePart.head(head), promise: nil)
         self.needsFlush = true
     }

@@ -64,6 +64,7 @@ final class UpstreamPool {
             .resolver(GuardedResolver(rule: self.rule, loop: self.loop))
             .connectTimeout(self.connectTimeout)
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelOption(.socketOption(.so_keepalive), value: 1)
             .channelOption(.allowRemoteHalfClosure, value: false)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -79,7 +80,9 @@ final class UpstreamPool {
                         ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes)))
                     try operations.addHandler(NIOHTTPResponseDecompressor(limit: .none))
                     let connection = UpstreamConnection(
-                        onIdle: { [weak pool] in pool?.release($0) }, onClose: { _ in })
+                        onIdle: { [weak pool] connection in
+                            if let pool { pool.release(connection) } else { connection.abandon() }
+                        }, onClose: { _ in })
                     try operations.addHandler(connection)
                 }
             }

@@ -31,7 +31,7 @@ package struct ConfigurationFile: Sendable {
     /// - Parameter path: For messages only.
     package init(path: String, text data: Data, expanding expansion: SecretExpansion) {
         var report = ConfigReport()
-        let digest = SHA256.hash(data: data).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+        let digest = Hexadecimal.encode(SHA256.hash(data: data))
         var text = String(decoding: data, as: UTF8.self)
         if text.hasPrefix("\u{FEFF}") { text.removeFirst() }
         guard let root = YAMLReader.read(text, expanding: expansion, into: &report) else {

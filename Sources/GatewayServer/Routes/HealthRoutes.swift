@@ -31,12 +31,20 @@ actor Readiness {
     }
 
     func isReady(_ store: any GatewayStore) async -> Bool {
-        do {
-            try await store.ping()
-            self.lastAnswer = .now
-            return true
-        } catch {
-            return self.lastAnswer.duration(to: .now) < self.grace
+        guard await Self.answers(store) else { return self.lastAnswer.duration(to: .now) < self.grace }
+        self.lastAnswer = .now
+        return true
+    }
+
+    /// Whether the store answers within two seconds, whatever it is doing then.
+    private static func answers(_ store: any GatewayStore) async -> Bool {
+        let (results, report) = AsyncStream.makeStream(of: Bool.self)
+        Task { report.yield((try? await store.ping()) != nil) }
+        let limit = Task {
+            try? await Task.sleep(for: .seconds(2))
+            report.yield(false)
         }
+        defer { limit.cancel() }
+        return await results.first { _ in true } ?? false
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Foundation
 internal import GRDB
 package import GatewayCore
 
@@ -17,6 +18,9 @@ package final class SQLiteStore: GatewayStore {
         }
         do {
             if let path {
+                // Addresses and open codes are nobody else's to read; SQLite gives its side files the same mode.
+                let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+                if descriptor >= 0 { Foundation.close(descriptor) }
                 self.database = try DatabaseQueue(path: path, configuration: configuration)
             } else {
                 self.database = try DatabaseQueue(configuration: Configuration())

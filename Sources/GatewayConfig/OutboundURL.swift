@@ -1,20 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import Foundation
-package import GatewayConfig
 internal import GatewayCore
 
 /// URLs in a configuration that the gateway will connect to.
 package enum OutboundURL {
-    /// Whether loopback addresses may be reached in this process: `CLAUDE_GATEWAY_ALLOW_LOOPBACK` is `1` or `true`.
-    package static var allowsLoopback: Bool {
-        ["1", "true"].contains(ProcessInfo.processInfo.environment["CLAUDE_GATEWAY_ALLOW_LOOPBACK"] ?? "")
-    }
-
     /// The fault sentence for a value that is no http(s) URL or names a forbidden host.
     package static let check: ConfigKey.Check = { node in
         guard let text = node.string, let url = WebURL(text) else {
-            return "is not an absolute http or https URL; write it like https://host.example.com/path."
+            return "is not an absolute http or https URL; write it like https://host.example.com."
         }
         // Loopback is judged when the gateway runs: a linter on another machine cannot know its environment.
         guard let refusal = AddressGuard(allowsLoopback: true).refusal(ofHost: url.host) else { return nil }

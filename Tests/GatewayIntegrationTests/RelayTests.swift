@@ -215,6 +215,55 @@ struct RelayTests {
         }
     }
 
+    @Test("holds no large bodies for strangers")
+    func refusesLargeForms() async throws {
+        try await withGateway { gateway in
+            let answer = try await gateway.send("POST", "/oauth/token", body: String(repeating: "a", count: 3 << 20))
+            #expect(answer.status == 413)
+            #expect(answer.json?["error"]?["type"] == "request_too_large")
+        }
+    }
+
+    @Test("ends an upstream's stalled error by the deadline, and goes on to the next")
+    func stalledErrors() async throws {
+        let second = try await ScriptedServer { _ in [.answer(200, "{\"from\":2}")] }
+        let first = try await ScriptedServer { _ in [.bytes("HTTP/1.1 503 X\r\ncontent-length: 100\r\n\r\n"), .hang] }
+        try await withGateway(
+            upstreams: [first.url, second.url], configure: { $0.firstByteTimeout = .milliseconds(400) }
+        ) { gateway in
+            let bearer = try await gateway.signIn().bearer
+            let answer = try await gateway.message(bearer)
+            #expect(answer.text == "{\"from\":2}")
+        }
+        await first.stop()
+        await second.stop()
+    }
+
+    @Test("takes no more requests from a client that does not read its answers")
+    func pipelinesWithinBounds() async throws {
+        try await withGateway { gateway in
+            let before = Self.residentBytes()
+            let client = try RawClient(port: gateway.gateway.port)
+            let flood = String(repeating: "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", count: 60_000)
+            let writer = Task { try await offPool { try? client.send(flood) } }
+            try await Task.sleep(for: .seconds(1))
+            #expect(Self.residentBytes() - before < 32 << 20)
+            let total = try await client.drain(until: "never")
+            #expect(total > 60_000 * 250, "some requests were not answered")
+            _ = try await writer.value
+        }
+    }
+
+    @Test("keeps no connection whose parser has stopped at an upgrade")
+    func upgrades() async throws {
+        try await withGateway { gateway in
+            let client = try RawClient(port: gateway.gateway.port)
+            try client.send("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+            let answer = try await client.readAll()
+            #expect(answer.lowercased().contains("connection: close"))
+        }
+    }
+
     @Test(
         "refuses smuggled and broken requests",
         arguments: [

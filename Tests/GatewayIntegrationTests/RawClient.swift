@@ -39,7 +39,11 @@ final class RawClient: Sendable {
 
     private func readSome() -> [UInt8] {
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
-        let count = buffer.withUnsafeMutableBytes { read(self.descriptor, $0.baseAddress!, $0.count) }
+        var count = 0
+        // A read with a time limit is not restarted after a signal, such as that of a child process that ended.
+        repeat {
+            count = buffer.withUnsafeMutableBytes { read(self.descriptor, $0.baseAddress!, $0.count) }
+        } while count < 0 && errno == EINTR
         return Array(buffer.prefix(max(0, count)))
     }
 

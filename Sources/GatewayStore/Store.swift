@@ -56,12 +56,27 @@ package protocol SessionStore: Sendable {
     func insertSession(_ session: SessionRow) async throws
     func session(id: String) async throws -> SessionRow?
     /// Takes the lease on a session whose generation is at most `generation`, if nobody holds it.
-    func leaseSession(id: String, generation: Int, until: Timestamp, now: Timestamp) async throws -> Bool
-    /// Ends a lease with a new generation and the answer that repeats are given.
+    func leaseSession(id: String, generation: Int, until: Timestamp, now: Timestamp) async throws -> SessionLease?
+    /// Makes `generation` the session's, with the answer that repeats are given, and ends any lease. False when the
+    /// session already is at that generation or a later one, or is gone: of several refreshes the first one counts.
     func completeRefresh(id: String, generation: Int, email: String?, answer: String, now: Timestamp) async throws
-    /// Ends a lease without a result.
-    func releaseSession(id: String) async throws
+        -> Bool
+    /// Ends a lease without a result. Nothing happens when it has lapsed and another holds the session.
+    func releaseSession(_ lease: SessionLease) async throws
+    /// Removes the session, unless the lease has lapsed and another holds it or has refreshed it. False then.
+    func removeSession(_ lease: SessionLease) async throws -> Bool
     func removeSession(id: String) async throws
+}
+
+/// The right to refresh a session for a while. Its end tells it from another's lease on the same session.
+package struct SessionLease: Sendable, Equatable {
+    package let id: String
+    package let until: Timestamp
+
+    package init(id: String, until: Timestamp) {
+        self.id = id
+        self.until = until
+    }
 }
 
 /// How long a session that nobody refreshes is kept.

@@ -100,6 +100,20 @@ struct IDTokenTests {
         let ec = await SigningKeys(ecKey, algorithm: "ES256")
         #expect(try await ec.verify(ecToken)["iss"] == "joe")
 
+        // Among several keys, a token that names none is verified by whichever has signed it.
+        var other = try #require(rsaKey["keys"]?.array?.first?.object)
+        other["n"] = .string("0\(other["n"]?.string?.dropFirst() ?? "")")
+        for id: JSONValue? in [nil, "b"] {
+            var key = try #require(rsaKey["keys"]?.array?.first?.object)
+            key["kid"] = id
+            other["kid"] = id == nil ? nil : "a"
+            let several = await SigningKeys(["keys": [.object(other), .object(key)]], algorithm: "RS256")
+            #expect(try await several.verify(rsaToken)["iss"] == "joe")
+        }
+        await #expect(throws: SigningKeys.Lookup.self, "what may be a key's replacement asks for the keys again") {
+            try await SigningKeys(["keys": [.object(other)]], algorithm: "RS256").verify(rsaToken)
+        }
+
         // The right signature under another algorithm, another key, or with one byte changed.
         await #expect(throws: (any Error).self) { try await SigningKeys(rsaKey, algorithm: "PS256").verify(rsaToken) }
         await #expect(throws: (any Error).self) { try await rsa.verify(ecToken) }

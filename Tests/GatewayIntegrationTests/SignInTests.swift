@@ -165,6 +165,11 @@ struct SignInTests {
 @Suite("Replicas on one PostgreSQL", .enabled(if: TestStores.postgresURL != nil, "scripts/test starts a server"))
 struct ReplicaTests {
     private func withReplicas(_ body: (TestGateway, TestGateway) async throws -> Void) async throws {
+        try await self.withReplicas { a, b, _ in try await body(a, b) }
+    }
+
+    /// The last argument is the schema that both use.
+    private func withReplicas(_ body: (TestGateway, TestGateway, String) async throws -> Void) async throws {
         let schema = try await TestStores.makeSchema()
         let provider = FakeIdentityProvider()
         try await provider.start()
@@ -180,7 +185,7 @@ struct ReplicaTests {
             base: "http://127.0.0.1:\(started.gateway.port)", gateway: started.gateway, provider: provider,
             audit: started.audit)
         do {
-            try await body(a, b)
+            try await body(a, b, schema)
         } catch {
             await self.stop(a, b)
             throw error
@@ -247,6 +252,35 @@ struct ReplicaTests {
             #expect(answers.map(\.0) == Array(repeating: 200, count: 6))
             #expect(Set(answers.map(\.1)).count == 1)
             #expect(a.provider.refreshes == 1)
+        }
+    }
+
+    @Test("end no session that another of them has refreshed meanwhile")
+    func lateRefusals() async throws {
+        try await self.withReplicas { a, _, schema in
+            let tokens = try await a.signIn()
+            a.provider.behave {
+                $0.tokenDelay = .milliseconds(800)
+                $0.tokenError = (400, #"{"error":"invalid_grant"}"#)
+            }
+            async let answer = a.refresh(tokens.refresh)
+            #expect(await eventually { a.provider.refreshes == 0 })
+            try await Task.sleep(for: .milliseconds(300))
+            try await TestStores.psql("UPDATE \(schema).sessions SET generation = 1, lease_until = NULL")
+            #expect(try await answer.status == 401)
+            #expect(try await TestStores.psql("SELECT count(*) FROM \(schema).sessions") == "1")
+        }
+    }
+
+    @Test("keep a session whose refusal by the provider cannot be checked in the store")
+    func refusalsInAnOutage() async throws {
+        try await self.withReplicas { a, _, schema in
+            let tokens = try await a.signIn()
+            a.provider.behave { $0.tokenError = (400, #"{"error":"invalid_grant"}"#) }
+            try await TestStores.psql("ALTER TABLE \(schema).sessions RENAME TO away")
+            #expect(try await a.refresh(tokens.refresh).status == 503)
+            try await TestStores.psql("ALTER TABLE \(schema).away RENAME TO sessions")
+            #expect(try await a.refresh(tokens.refresh).status == 401)
         }
     }
 }

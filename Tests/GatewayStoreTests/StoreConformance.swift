@@ -48,26 +48,35 @@ enum StoreConformance {
         #expect(try await store.session(id: "s") == row)
         #expect(try await store.session(id: "none") == nil)
         let lease = self.start.advanced(bySeconds: 10)
-        #expect(try await store.leaseSession(id: "s", generation: 0, until: lease, now: self.start))
-        #expect(try await !store.leaseSession(id: "s", generation: 0, until: lease, now: self.start), "leased twice")
+        func take(_ generation: Int, until: Timestamp, now: Timestamp) async throws -> SessionLease? {
+            try await store.leaseSession(id: "s", generation: generation, until: until, now: now)
+        }
+        let first = try #require(try await take(0, until: lease, now: self.start))
+        #expect(try await take(0, until: lease, now: self.start) == nil, "leased twice")
+        let second = try #require(
+            try await take(0, until: lease.advanced(bySeconds: 10), now: lease), "a lapsed lease held")
+        try await store.releaseSession(first)
+        #expect(try await !store.removeSession(first), "a lapsed lease removed a session that another holds")
+        #expect(try await take(0, until: lease, now: self.start) == nil, "a lapsed lease ended another's")
+        try await store.releaseSession(second)
+        #expect(try await take(0, until: lease, now: self.start) != nil)
         #expect(
-            try await store.leaseSession(id: "s", generation: 0, until: lease.advanced(bySeconds: 10), now: lease),
-            "a lapsed lease held")
-        try await store.releaseSession(id: "s")
-        #expect(try await store.leaseSession(id: "s", generation: 0, until: lease, now: self.start))
-        try await store.completeRefresh(id: "s", generation: 1, email: "e@x", answer: "sealed", now: lease)
+            try await store.completeRefresh(id: "s", generation: 1, email: "e@x", answer: "sealed", now: lease))
+        #expect(
+            try await !store.completeRefresh(id: "s", generation: 1, email: "x", answer: "late", now: self.start),
+            "a late refresh replaced the one that counts")
         row = try #require(try await store.session(id: "s"))
         #expect(
             (row.generation, row.email, row.answer, row.leaseUntil, row.refreshedAt) == (1, "e@x", "sealed", nil, lease)
         )
-        #expect(
-            try await !store.leaseSession(id: "s", generation: 0, until: lease, now: self.start),
-            "an old generation was leased")
-        #expect(
-            try await store.leaseSession(id: "s", generation: 4, until: lease, now: self.start),
-            "a newer generation was not")
-        try await store.removeSession(id: "s")
+        #expect(try await take(0, until: lease, now: self.start) == nil, "an old generation was leased")
+        let newer = try #require(try await take(4, until: lease, now: self.start), "a newer generation was not")
+        #expect(try await store.removeSession(newer))
         #expect(try await store.session(id: "s") == nil)
+        #expect(try await !store.completeRefresh(id: "s", generation: 5, email: nil, answer: "x", now: lease))
+        try await store.insertSession(SessionRow(id: "t", subject: "u", email: nil, at: self.start))
+        try await store.removeSession(id: "t")
+        #expect(try await store.session(id: "t") == nil)
     }
 
     static func races(_ store: any GatewayStore) async throws {

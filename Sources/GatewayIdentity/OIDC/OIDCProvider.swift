@@ -174,19 +174,25 @@ package actor OIDCProvider {
         let keys = try await self.currentKeys()
         do {
             return try await keys.verify(token)
-        } catch SigningKeys.Lookup.unknownKey(let id) {
+        } catch let miss as SigningKeys.Lookup {
             // The provider may have rotated its keys since they were fetched.
             if let fetched = self.keysFetchedAt, fetched.duration(to: .now) < Self.keyRefetchInterval {
-                throw SignInFailure.rejected(
-                    "the id_token is signed with the key '\(id)', which the provider does not list")
+                throw Self.refusal(miss)
             }
             let newer = try await self.fetchKeys()
             do {
                 return try await newer.verify(token)
-            } catch SigningKeys.Lookup.unknownKey(let id) {
-                throw SignInFailure.rejected(
-                    "the id_token is signed with the key '\(id)', which the provider does not list")
+            } catch let miss as SigningKeys.Lookup {
+                throw Self.refusal(miss)
             }
+        }
+    }
+
+    private static func refusal(_ miss: SigningKeys.Lookup) -> SignInFailure {
+        switch miss {
+        case .unknownKey(let id):
+            .rejected("the id_token is signed with the key '\(id)', which the provider does not list")
+        case .notSigned: .rejected("the id_token's signature is wrong: no key of the provider's fits it")
         }
     }
 

@@ -33,6 +33,8 @@ package struct SigningKeys: Sendable {
     package enum Lookup: Error {
         /// No key of that id: it may be newer than what is cached.
         case unknownKey(String)
+        /// Not signed by the key it names, or by any if it names none. The provider may have replaced them.
+        case notSigned
     }
 
     /// Verifies a compact JWS (RFC 7515) and returns its payload.
@@ -52,29 +54,18 @@ package struct SigningKeys: Sendable {
         guard header["crit"] == nil else {
             throw SignInFailure.rejected("the id_token's header has critical extensions that are not understood")
         }
-        let entry: Entry
-        if let id = header["kid"]?.string {
-            guard let known = self.entries.first(where: { $0.id == id }) ?? self.onlyAnonymousKey else {
-                throw Lookup.unknownKey(id.printableASCII(limit: 80))
-            }
-            entry = known
-        } else {
-            guard self.entries.count == 1 else {
-                throw SignInFailure.rejected("the id_token names no key and the provider has \(self.entries.count)")
-            }
-            entry = self.entries[0]
+        guard let id = header["kid"]?.string, let known = self.entries.first(where: { $0.id == id }) else {
+            // A provider may publish keys without ids, or sign without naming one.
+            let candidates = header["kid"] == nil ? self.entries : self.entries.filter { $0.id == nil }
+            for entry in candidates where await Self.hasSigned(entry, token) { return claims }
+            throw header["kid"]?.string.map { Lookup.unknownKey($0.printableASCII(limit: 80)) } ?? Lookup.notSigned
         }
-        do {
-            _ = try await entry.keys.verify(token, as: SignedOnly.self, iteratingKeys: false)
-        } catch {
-            throw SignInFailure.rejected("the id_token's signature is wrong")
-        }
+        guard await Self.hasSigned(known, token) else { throw Lookup.notSigned }
         return claims
     }
 
-    /// A provider with one key may leave its id out.
-    private var onlyAnonymousKey: Entry? {
-        self.entries.count == 1 && self.entries[0].id == nil ? self.entries[0] : nil
+    private static func hasSigned(_ entry: Entry, _ token: String) async -> Bool {
+        (try? await entry.keys.verify(token, as: SignedOnly.self, iteratingKeys: true)) != nil
     }
 
     /// The claims are read and judged elsewhere; the library proves the signature.

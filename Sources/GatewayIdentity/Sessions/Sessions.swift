@@ -91,37 +91,51 @@ package actor Sessions {
     }
 
     private func refresh(_ opened: Opened) async -> RefreshOutcome {
+        var lease: SessionLease?
         do {
-            if let settled = try await self.acquire(opened) { return settled }
+            switch try await self.acquire(opened) {
+            case .settled(let outcome): return outcome
+            case .leased(let taken): lease = taken
+            }
         } catch {
             // Signed-in developers keep working through a store outage; only the guarantee about repeats is lost.
             self.log.warning("refreshing without the store", metadata: ["reason": "\(error)"])
         }
-        return await self.refreshThroughProvider(opened)
+        return await self.refreshThroughProvider(opened, lease)
     }
 
-    /// Takes the session's lease.
-    ///
-    /// - Returns: The answer, when another request has already brought it about; `nil` when this one is to do it.
-    private func acquire(_ opened: Opened) async throws -> RefreshOutcome? {
+    private enum Acquired {
+        /// Another request has already brought the answer about.
+        case settled(RefreshOutcome)
+        case leased(SessionLease)
+    }
+
+    /// Takes the session's lease, or waits for the answer of who has it.
+    private func acquire(_ opened: Opened) async throws -> Acquired {
         let deadline = ContinuousClock.now + Self.leaseWait
         while true {
             let now = Timestamp.now
             let until = now.advanced(bySeconds: Self.lease)
-            if try await self.store.leaseSession(
+            if let lease = try await self.store.leaseSession(
                 id: opened.sessionID, generation: opened.generation, until: until, now: now)
             {
-                return nil
+                return .leased(lease)
             }
-            guard let row = try await self.store.session(id: opened.sessionID) else {
-                return .invalidGrant(reason: "the session has ended", step: "session")
-            }
-            if row.generation > opened.generation { return self.repeated(row, opened, now) }
+            if let outcome = try await self.settled(opened) { return .settled(outcome) }
             guard ContinuousClock.now < deadline else {
-                return .unavailable(reason: "another refresh of this session is still under way", step: "session")
+                return .settled(
+                    .unavailable(reason: "another refresh of this session is still under way", step: "session"))
             }
             try? await Task.sleep(for: Self.leasePoll)
         }
+    }
+
+    /// What the store already knows about the token; `nil` while the session still is at the token's generation.
+    private func settled(_ opened: Opened) async throws -> RefreshOutcome? {
+        guard let row = try await self.store.session(id: opened.sessionID) else {
+            return .invalidGrant(reason: "the session has ended", step: "session")
+        }
+        return row.generation > opened.generation ? self.repeated(row, opened, .now) : nil
     }
 
     private func repeated(_ row: SessionRow, _ opened: Opened, _ now: Timestamp) -> RefreshOutcome {
@@ -134,37 +148,52 @@ package actor Sessions {
         return .refreshed(answer, nil)
     }
 
-    private func refreshThroughProvider(_ opened: Opened) async -> RefreshOutcome {
+    private func refreshThroughProvider(_ opened: Opened, _ lease: SessionLease?) async -> RefreshOutcome {
         let grant: OIDCProvider.Grant
         do {
             grant = try await self.provider.refresh(opened.providerToken, subject: opened.subject)
         } catch let failure as SignInFailure {
             switch failure {
             case .unavailable(let reason):
-                try? await self.store.releaseSession(id: opened.sessionID)
-                return .unavailable(reason: reason, step: "token_endpoint")
+                return await self.released(lease, .unavailable(reason: reason, step: "token_endpoint"))
             case .invalidGrant(let reason):
-                try? await self.store.removeSession(id: opened.sessionID)
-                return .invalidGrant(reason: reason, step: "token_endpoint")
+                return await self.ended(opened, lease, .invalidGrant(reason: reason, step: "token_endpoint"))
             case .rejected(let reason):
-                try? await self.store.removeSession(id: opened.sessionID)
-                return .invalidGrant(reason: reason, step: "claims")
+                return await self.ended(opened, lease, .invalidGrant(reason: reason, step: "claims"))
             }
         } catch {
-            try? await self.store.releaseSession(id: opened.sessionID)
-            return .unavailable(reason: "\(error)", step: "token_endpoint")
+            return await self.released(lease, .unavailable(reason: "\(error)", step: "token_endpoint"))
         }
         let now = Timestamp.now
         let answer = self.answer(
             grant.principal, sessionID: opened.sessionID, generation: opened.generation + 1,
             providerToken: grant.refreshToken, now: now)
         do {
-            try await self.store.completeRefresh(
+            let isFirst = try await self.store.completeRefresh(
                 id: opened.sessionID, generation: opened.generation + 1, email: grant.principal.email,
                 answer: self.sealer.seal(answer.json, for: .refreshAnswer), now: now)
+            // Another replica was faster after this one's lease had lapsed, or the session was ended meanwhile.
+            if !isFirst, let outcome = try await self.settled(opened) { return outcome }
         } catch {
             self.log.warning("a refresh could not be recorded in the store", metadata: ["reason": "\(error)"])
         }
         return .refreshed(answer, grant.principal)
+    }
+
+    private func released(_ lease: SessionLease?, _ outcome: RefreshOutcome) async -> RefreshOutcome {
+        if let lease { try? await self.store.releaseSession(lease) }
+        return outcome
+    }
+
+    /// The provider refuses the token. That ends the session only where this request alone was refreshing it: otherwise
+    /// the provider may have refused what another replica had just used up.
+    private func ended(_ opened: Opened, _ lease: SessionLease?, _ outcome: RefreshOutcome) async -> RefreshOutcome {
+        do {
+            if let lease, try await self.store.removeSession(lease) { return outcome }
+            return try await self.settled(opened) ?? outcome
+        } catch {
+            return .unavailable(
+                reason: "the provider refuses the token and the store is not answering", step: "session")
+        }
     }
 }

@@ -152,32 +152,46 @@ extension PostgresStore: SessionStore {
         }
     }
 
-    package func leaseSession(id: String, generation: Int, until: Timestamp, now: Timestamp) async throws -> Bool {
+    package func leaseSession(id: String, generation: Int, until: Timestamp, now: Timestamp) async throws
+        -> SessionLease?
+    {
         try await self.pool.withConnection { connection in
             let sql = """
                 UPDATE sessions SET lease_until = $3
                 WHERE id = $1 AND generation <= $2 AND (lease_until IS NULL OR lease_until <= $4) RETURNING 1
                 """
             let values = [id, String(generation), String(until.milliseconds), String(now.milliseconds)]
-            return try !connection.query(sql, values).isEmpty
+            return try connection.query(sql, values).isEmpty ? nil : SessionLease(id: id, until: until)
         }
     }
 
     package func completeRefresh(id: String, generation: Int, email: String?, answer: String, now: Timestamp)
-        async throws
+        async throws -> Bool
     {
         try await self.pool.withConnection { connection in
             let sql = """
                 UPDATE sessions SET generation = $2, email = $3, answer = $4, refreshed_at = $5, lease_until = NULL
-                WHERE id = $1
+                WHERE id = $1 AND generation < $2 RETURNING 1
                 """
-            try connection.query(sql, [id, String(generation), email, answer, String(now.milliseconds)])
+            let values = [id, String(generation), email, answer, String(now.milliseconds)]
+            return try !connection.query(sql, values).isEmpty
         }
     }
 
-    package func releaseSession(id: String) async throws {
+    package func releaseSession(_ lease: SessionLease) async throws {
         _ = try await self.pool.withConnection {
-            try $0.query("UPDATE sessions SET lease_until = NULL WHERE id = $1", [id])
+            try $0.query(
+                "UPDATE sessions SET lease_until = NULL WHERE id = $1 AND lease_until = $2",
+                [lease.id, String(lease.until.milliseconds)])
+        }
+    }
+
+    package func removeSession(_ lease: SessionLease) async throws -> Bool {
+        try await self.pool.withConnection {
+            try !$0.query(
+                "DELETE FROM sessions WHERE id = $1 AND lease_until = $2 RETURNING 1",
+                [lease.id, String(lease.until.milliseconds)]
+            ).isEmpty
         }
     }
 

@@ -167,25 +167,36 @@ extension SQLiteStore: SessionStore {
         }
     }
 
-    package func leaseSession(id: String, generation: Int, until: Timestamp, now: Timestamp) async throws -> Bool {
+    package func leaseSession(id: String, generation: Int, until: Timestamp, now: Timestamp) async throws
+        -> SessionLease?
+    {
         let sql = """
             UPDATE sessions SET lease_until = ?
             WHERE id = ? AND generation <= ? AND (lease_until IS NULL OR lease_until <= ?)
             """
-        return try await self.changes(sql, [until.milliseconds, id, generation, now.milliseconds])
+        let isTaken = try await self.changes(sql, [until.milliseconds, id, generation, now.milliseconds])
+        return isTaken ? SessionLease(id: id, until: until) : nil
     }
 
     package func completeRefresh(id: String, generation: Int, email: String?, answer: String, now: Timestamp)
-        async throws
+        async throws -> Bool
     {
         let sql = """
-            UPDATE sessions SET generation = ?, email = ?, answer = ?, refreshed_at = ?, lease_until = NULL WHERE id = ?
+            UPDATE sessions SET generation = ?1, email = ?2, answer = ?3, refreshed_at = ?4, lease_until = NULL
+            WHERE id = ?5 AND generation < ?1
             """
-        _ = try await self.changes(sql, [generation, email, answer, now.milliseconds, id])
+        return try await self.changes(sql, [generation, email, answer, now.milliseconds, id])
     }
 
-    package func releaseSession(id: String) async throws {
-        _ = try await self.changes("UPDATE sessions SET lease_until = NULL WHERE id = ?", [id])
+    package func releaseSession(_ lease: SessionLease) async throws {
+        _ = try await self.changes(
+            "UPDATE sessions SET lease_until = NULL WHERE id = ? AND lease_until = ?",
+            [lease.id, lease.until.milliseconds])
+    }
+
+    package func removeSession(_ lease: SessionLease) async throws -> Bool {
+        try await self.changes(
+            "DELETE FROM sessions WHERE id = ? AND lease_until = ?", [lease.id, lease.until.milliseconds])
     }
 
     package func removeSession(id: String) async throws {

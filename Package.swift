@@ -171,8 +171,7 @@ let package = Package(
             name: "GatewayIntegrationTests",
             dependencies: [
                 "ClaudeCommands", "GatewayClient", "GatewayCore", "GatewayHTTPClient", "GatewayIdentity",
-                "GatewayPolicy",
-                "GatewayProviders", "GatewayServer", "GatewayStore", "TestSupport",
+                "GatewayPolicy", "GatewayProviders", "GatewayRelay", "GatewayServer", "GatewayStore", "TestSupport",
             ],
             swiftSettings: strict,
         ),

@@ -1,71 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GatewayCore
-internal import GatewayProviders
 internal import NIOCore
 
-/// Everything that belongs to one event loop and is reached without locks: upstream connections, verified bearers, the
-/// date, and the connections that are open.
+/// Everything that belongs to one event loop and is reached without locks: the current generation, the date, and the
+/// connections that are open.
 final class RelayLoop {
-    private static let maximumBearers = 8192
-
     let loop: any EventLoop
     let services: RelayServices
-    private(set) var configuration: RelayConfiguration
-    private var pools: [UpstreamPool]
-    private var bearers: [String: Caller] = [:]
+    private(set) var current: RelayGeneration
     private var connections: [ObjectIdentifier: ServerConnection] = [:]
     private(set) var isDraining = false
     private var date = (second: Int64(0), text: "")
+    /// The time of the last look at all connections: as exact as their time limits need it.
+    private(set) var now = NIODeadline.now()
+    private var clock: RepeatedTask?
 
     init(loop: any EventLoop, services: RelayServices, configuration: RelayConfiguration) {
         self.loop = loop
         self.services = services
-        self.configuration = configuration
-        self.pools = Self.makePools(configuration, loop)
+        self.current = RelayGeneration(configuration, verifier: services.verifier, loop: loop)
+        self.startClock()
     }
 
-    private static func makePools(_ configuration: RelayConfiguration, _ loop: any EventLoop) -> [UpstreamPool] {
-        configuration.upstreams.map { upstream in
-            UpstreamPool(
-                url: upstream.baseURL, loop: loop, rule: configuration.addressGuard, tls: configuration.upstreamTLS)
+    /// One timer looks after all connections, so that a request costs none.
+    private func startClock() {
+        let interval = self.current.configuration.edge.timeouts.interval
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        self.clock = self.loop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in
+            let shared = bound.value
+            shared.now = .now()
+            for connection in Array(shared.connections.values) { connection.checkProgress() }
         }
     }
 
     /// Takes over another configuration for the requests that begin from now on.
     func replace(_ configuration: RelayConfiguration) {
-        for pool in self.pools { pool.close() }
-        self.configuration = configuration
-        self.pools = Self.makePools(configuration, self.loop)
-        self.bearers = [:]
-    }
-
-    func pool(ofUpstream index: Int) -> UpstreamPool {
-        self.pools[index]
-    }
-
-    /// The caller whose bearer an `Authorization` header carries. The scheme is spelled exactly `Bearer `.
-    func caller(authorization: String?) -> Result<Caller, BearerFailure> {
-        guard let authorization else { return .failure(BearerFailure(problem: .missing)) }
-        let now = Timestamp.now
-        if let known = self.bearers[authorization] {
-            if known.expiresAt > now.seconds { return .success(known) }
-            self.bearers[authorization] = nil
-            return .failure(BearerFailure(problem: .invalid))
-        }
-        guard authorization.hasPrefix("Bearer ") else { return .failure(BearerFailure(problem: .invalid)) }
-        let token = String(authorization.dropFirst("Bearer ".count))
-        guard let bearer = self.services.verifier.verify(token, now: now) else {
-            return .failure(BearerFailure(problem: .invalid))
-        }
-        let caller = self.configuration.caller(bearer)
-        if self.bearers.count >= Self.maximumBearers { self.bearers.removeAll(keepingCapacity: true) }
-        self.bearers[authorization] = caller
-        return .success(caller)
-    }
-
-    struct BearerFailure: Error {
-        let problem: BearerProblem
+        let old = self.current
+        self.current = RelayGeneration(configuration, verifier: self.services.verifier, loop: self.loop)
+        old.retire()
     }
 
     /// The current time as an HTTP date (RFC 9110 §5.6.7), made once a second.
@@ -85,7 +58,7 @@ final class RelayLoop {
         self.connections[ObjectIdentifier(connection)] = nil
     }
 
-    /// Requests that are being answered.
+    /// Requests that are being answered, to the last byte.
     var openRequests: Int {
         self.connections.values.count { $0.isBusy }
     }
@@ -98,6 +71,7 @@ final class RelayLoop {
 
     func cut() {
         for connection in Array(self.connections.values) { connection.cut() }
-        for pool in self.pools { pool.close() }
+        self.current.retire()
+        self.clock?.cancel()
     }
 }

@@ -239,6 +239,7 @@ package final class Gateway: Sendable {
         edge.maximumHeaderBytes = settings.maximumHeaderBytes
         edge.maximumURLLength = settings.maximumURLLength
         edge.terminatesTLS = settings.listen.terminatesTLS
+        edge.timeouts = settings.connectionTimeouts
         let relay = RelayConfiguration(
             edge: edge, upstreams: settings.upstreams,
             catalog: ModelCatalog(

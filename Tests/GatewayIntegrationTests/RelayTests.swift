@@ -3,6 +3,7 @@
 import Foundation
 import GatewayCore
 import GatewayHTTPClient
+import GatewayRelay
 import GatewayServer
 import Synchronization
 import TestSupport
@@ -145,24 +146,101 @@ struct RelayTests {
     }
 
     @Test(
-        "holds little in memory for a client that reads slowly",
-        .disabled("under investigation: the stream ends early for the slow reader"))
-    func backpressure() async throws {
-        let piece = String(repeating: "x", count: 20_000)
-        try await self.withUpstream({ _ in [.streamHead] + Array(repeating: .chunk(piece), count: 400) + [.lastChunk] }
-        ) { gateway, _, bearer in
-            let port = gateway.gateway.port
+        "holds little in memory for a client that reads slowly, and loses nothing",
+        arguments: [[], [.close]] as [[ScriptedServer.Step]])
+    func backpressure(_ end: [ScriptedServer.Step]) async throws {
+        let piece = String(repeating: "x", count: 60_000)
+        try await self.withUpstream({ _ in
+            [.streamHead] + Array(repeating: .chunk(piece), count: 1000) + [.lastChunk] + end
+        }) { gateway, _, bearer in
             let before = Self.residentBytes()
-            let reader = try RawClient(port: port)
-            try reader.send(
-                "POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(bearer)\r\nContent-Length: 30\r\n\r\n{\"model\":\"claude-sonnet-4-6\"}\n"
-            )
-            // 24 MB are on their way to somebody who does not read.
+            let reader = try self.rawStream(gateway, bearer)
+            // 60 MB are on their way to somebody who does not read.
             try await Task.sleep(for: .seconds(1))
-            #expect(Self.residentBytes() - before < 23 << 20)
+            #expect(Self.residentBytes() - before < 30 << 20)
             let total = try await reader.drain(until: "\r\n0\r\n\r\n")
-            #expect(total > 24_000_000, "\(gateway.audit.events("inference.interrupted"))")
+            #expect(total > 60_000_000, "\(gateway.audit.events("inference.interrupted"))")
         }
+    }
+
+    /// A request whose answer nobody reads yet.
+    private func rawStream(_ gateway: TestGateway, _ bearer: String) throws -> RawClient {
+        let client = try RawClient(port: gateway.gateway.port)
+        let body = #"{"model":"claude-sonnet-4-6"}"#
+        try client.send(
+            "POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(bearer)\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+        )
+        return client
+    }
+
+    @Test("ends a stream in which the upstream falls silent")
+    func silentUpstreams() async throws {
+        try await self.withUpstream(
+            { _ in [.streamHead, .chunk("data: one\n\n"), .hang] },
+            configure: { $0.connectionTimeouts.stall = .milliseconds(400) }
+        ) { gateway, upstream, bearer in
+            let arrivals = Arrivals()
+            let answer = try await self.stream(gateway, bearer, into: arrivals)
+            #expect(answer.status == 200)
+            #expect(arrivals.text.contains("event: error"))
+            #expect(gateway.audit.events("inference.interrupted").count == 1)
+            #expect(await eventually { upstream.hangUps == 1 })
+        }
+    }
+
+    @Test("ends the connection of a client that takes nothing, and its upstream's")
+    func deafClients() async throws {
+        let piece = String(repeating: "x", count: 60_000)
+        try await self.withUpstream(
+            { _ in [.streamHead] + Array(repeating: .chunk(piece), count: 1000) + [.lastChunk] },
+            configure: { $0.connectionTimeouts.stall = .milliseconds(600) }
+        ) { gateway, upstream, bearer in
+            let reader = try self.rawStream(gateway, bearer)
+            #expect(await eventually { upstream.hangUps == 1 })
+            #expect(try await reader.drain(until: "\r\n0\r\n\r\n") < 60_000_000)
+        }
+    }
+
+    @Test(
+        "ends a connection on which nothing more comes",
+        arguments: [
+            "", "GET /healthz HTT", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+            "POST /oauth/token HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\ngrant",
+            "POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
+        ])
+    func idleClients(_ text: String) async throws {
+        let limit = ContinuousClock.Duration.milliseconds(500)
+        try await withGateway(configure: { settings in
+            settings.connectionTimeouts.firstRequest = .milliseconds(500)
+            settings.connectionTimeouts.idle = .milliseconds(500)
+            settings.connectionTimeouts.body = .milliseconds(500)
+        }) { gateway in
+            let client = try RawClient(port: gateway.gateway.port)
+            if !text.isEmpty { try client.send(text) }
+            let begin = ContinuousClock.now
+            _ = try await client.readAll()
+            let waited = begin.duration(to: .now)
+            #expect(waited > limit * 0.5 && waited < .seconds(4), "\(waited)")
+        }
+    }
+
+    @Test("lets a client take its last answer before it stops")
+    func drainsSlowReaders() async throws {
+        let text = String(repeating: "x", count: 8_000_000)
+        let upstream = try await ScriptedServer { _ in [.answer(200, text)] }
+        let provider = FakeIdentityProvider()
+        try await provider.start()
+        let settings = TestGateway.settings(provider: provider, upstreams: [upstream.url], port: try FreePort.take())
+        let gateway = try await TestGateway.start(settings, provider: provider)
+        let bearer = try await gateway.signIn().bearer
+        let reader = try self.rawStream(gateway, bearer)
+        #expect(await eventually { !gateway.audit.events("inference").isEmpty })
+        async let cut = gateway.gateway.stop(within: .seconds(20))
+        try await Task.sleep(for: .milliseconds(300))
+        #expect(try await reader.drain(until: "never") > 8_000_000)
+        #expect(await cut == 0)
+        await upstream.stop()
+        await provider.stop()
     }
 
     private static func residentBytes() -> Int {

@@ -31,13 +31,13 @@ final class InferenceExchange: UpstreamDelegate {
     private static let storedBodyLimit = 1 << 20
 
     private let connection: ServerConnection
+    private let generation: RelayGeneration
     private let caller: Caller
     private let endpoint: InboundCall.Endpoint
     private let target: RequestTarget
     private let head: HTTPRequestHead
     private var body: ByteBuffer
     private let requestID: RequestID
-    private let configuration: RelayConfiguration
     private let started = NIODeadline.now()
 
     private var phase = Phase.deciding
@@ -56,20 +56,24 @@ final class InferenceExchange: UpstreamDelegate {
     private var isEventStream = false
     private var hasDeclaredLength = false
     private var relayedBytes = 0
+    /// When the upstream last sent a part of the answer, as exact as the loop's clock.
+    private var lastPart = NIODeadline.uptimeNanoseconds(0)
 
     init(
-        connection: ServerConnection, caller: Caller, endpoint: InboundCall.Endpoint, target: RequestTarget,
-        head: HTTPRequestHead, body: ByteBuffer, requestID: RequestID,
+        connection: ServerConnection, generation: RelayGeneration, caller: Caller, endpoint: InboundCall.Endpoint,
+        target: RequestTarget, head: HTTPRequestHead, body: ByteBuffer, requestID: RequestID,
     ) {
         self.connection = connection
+        self.generation = generation
         self.caller = caller
         self.endpoint = endpoint
         self.target = target
         self.head = head
         self.body = body
         self.requestID = requestID
-        self.configuration = connection.loop.configuration
     }
+
+    private var configuration: RelayConfiguration { self.generation.configuration }
 
     private var log: Logger { self.connection.services.log }
 
@@ -135,8 +139,7 @@ final class InferenceExchange: UpstreamDelegate {
         self.retriedFresh = fresh
         let attempt = self.attempt
         self.scheduleDeadline(attempt)
-        self.connection.loop.pool(ofUpstream: self.candidates[self.next].upstream).withConnection(fresh: fresh) {
-            result in
+        self.generation.pools[self.candidates[self.next].upstream].withConnection(fresh: fresh) { result in
             self.connected(result, attempt)
         }
     }
@@ -144,9 +147,7 @@ final class InferenceExchange: UpstreamDelegate {
     private func scheduleDeadline(_ attempt: Int) {
         self.deadline?.cancel()
         let bound = NIOLoopBound(self, eventLoop: self.connection.loop.loop)
-        let milliseconds = self.configuration.firstByteTimeout.components
-        let amount = TimeAmount.milliseconds(
-            milliseconds.seconds * 1000 + milliseconds.attoseconds / 1_000_000_000_000_000)
+        let amount = TimeAmount(self.configuration.firstByteTimeout)
         self.deadline = self.connection.loop.loop.scheduleTask(in: amount) {
             let exchange = bound.value
             guard exchange.attempt == attempt else { return }
@@ -260,6 +261,7 @@ final class InferenceExchange: UpstreamDelegate {
         self.deadline?.cancel()
         self.deadline = nil
         self.phase = .relaying
+        self.lastPart = self.connection.loop.now
         // Nothing is sent again from here on; a stream may last long.
         self.body = ByteBuffer()
         self.stored = [:]
@@ -281,6 +283,7 @@ final class InferenceExchange: UpstreamDelegate {
         switch self.phase {
         case .relaying:
             self.relayedBytes += bytes.readableBytes
+            self.lastPart = self.connection.loop.now
             self.connection.writeAnswer(bytes)
         case .collecting(let head, var body):
             self.phase = .attempting
@@ -334,6 +337,15 @@ final class InferenceExchange: UpstreamDelegate {
 
     func upstreamWritabilityChanged(_ isWritable: Bool) {}
 
+    /// Ends an answer of which no part has come for too long, unless it is the client that is not taking it.
+    func checkProgress(_ limit: Duration) {
+        guard case .relaying = self.phase, !self.isReadingPaused,
+            self.connection.loop.now - self.lastPart > TimeAmount(limit)
+        else { return }
+        self.dropUpstream()
+        self.interrupted("nothing came for \(limit.components.seconds) s")
+    }
+
     /// The upstream died in the middle of its answer: the client is told in the stream's own language where there is
     /// one, and must notice in any case.
     private func interrupted(_ reason: String) {
@@ -370,6 +382,7 @@ final class InferenceExchange: UpstreamDelegate {
     func clientWritabilityChanged(_ isWritable: Bool) {
         if isWritable, self.isReadingPaused {
             self.isReadingPaused = false
+            self.lastPart = self.connection.loop.now
             self.upstream?.setReading(true)
         }
     }

@@ -15,7 +15,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
     /// A request of which the head is known.
     private struct Incoming {
         enum Destination {
-            case inference(InboundCall.Endpoint, Caller)
+            case inference(InboundCall.Endpoint, Caller, RelayGeneration)
             case plain
         }
 
@@ -42,10 +42,6 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
     /// A refused request's body up to this size is read and thrown away to keep the connection; a longer one ends it.
     private static let discardLimit = 1 << 18
     private static let pipelineLimit = 64
-    private static let firstRequestTimeout = TimeAmount.seconds(12)
-    private static let bodyTimeout = TimeAmount.seconds(60)
-    /// How long a connection that is being closed may go on sending into the void.
-    private static let lingerTimeout = TimeAmount.seconds(2)
 
     private let shared: RelayLoop
     private var channel: (any Channel)!
@@ -62,16 +58,24 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
     private var task: Task<Void, Never>?
     private var exchangeNumber = 0
     private var hadRequest = false
-    private var progress = 0
-    private var timer: Scheduled<Void>?
+    /// When this connection last got any further, as exact as the loop's clock.
+    private var lastProgress: NIODeadline
+    private var lastPendingBytes = 0
+    private var isOutputClosed = false
 
     init(shared: RelayLoop) {
         self.shared = shared
+        self.lastProgress = .now()
     }
 
     /// Whether an answer is owed or on its way.
     var isBusy: Bool {
-        if case .answering = self.state { true } else { false }
+        if case .answering = self.state { true } else { !self.isOutputClosed && self.pendingBytes > 0 }
+    }
+
+    /// Bytes of answers that the client has not taken yet.
+    private var pendingBytes: Int {
+        (try? self.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
     }
 
     var isWritable: Bool { self.channel.isWritable }
@@ -84,13 +88,9 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         self.channel = context.channel
         self.peer = context.channel.remoteAddress?.gatewayAddress ?? self.peer
         self.shared.opened(self)
-        self.schedule(Self.firstRequestTimeout) { connection in
-            if !connection.hadRequest { connection.channel.close(promise: nil) }
-        }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        self.timer?.cancel()
         self.shared.closed(self)
         self.task?.cancel()
         self.task = nil
@@ -104,6 +104,8 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
     func drain() {
         switch self.state {
         case .answering, .closing: self.keepsAlive = false
+        // The last answer may still be on its way to a slow client.
+        case .idle where self.pendingBytes > 0, .discarding where self.pendingBytes > 0: self.linger()
         case .idle, .receiving, .discarding: self.channel.close(promise: nil)
         }
     }
@@ -112,21 +114,30 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         self.channel.close(promise: nil)
     }
 
-    private func schedule(_ delay: TimeAmount, _ body: @escaping (ServerConnection) -> Void) {
-        self.timer?.cancel()
-        let bound = NIOLoopBound((self, body), eventLoop: self.shared.loop)
-        self.timer = self.shared.loop.scheduleTask(in: delay) { bound.value.1(bound.value.0) }
+    private func progressed() {
+        self.lastProgress = self.shared.now
     }
 
-    private func watchBody(_ seen: Int) {
-        self.schedule(Self.bodyTimeout) { connection in
-            guard case .receiving = connection.state else { return }
-            if connection.progress == seen {
-                connection.channel.close(promise: nil)
-            } else {
-                connection.watchBody(connection.progress)
-            }
+    /// Called at the loop's intervals: closes a connection that has got no further for too long.
+    func checkProgress() {
+        let pending = self.pendingBytes
+        if pending != self.lastPendingBytes {
+            self.lastPendingBytes = pending
+            self.progressed()
         }
+        let timeouts = self.shared.current.configuration.edge.timeouts
+        let limit: Duration
+        switch self.state {
+        case .idle where pending > 0: limit = timeouts.stall
+        case .idle: limit = self.hadRequest ? timeouts.idle : timeouts.firstRequest
+        case .receiving, .discarding: limit = timeouts.body
+        case .answering:
+            self.exchange?.checkProgress(timeouts.stall)
+            guard pending > 0 else { return }
+            limit = timeouts.stall
+        case .closing: limit = self.isOutputClosed ? timeouts.linger : timeouts.stall
+        }
+        if self.shared.now - self.lastProgress > TimeAmount(limit) { self.channel.close(promise: nil) }
     }
 
     // MARK: Reading
@@ -193,12 +204,12 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
             // The old value must be gone before the buffer grows, or each append copies it.
             self.state = .idle
             incoming.body.writeImmutableBuffer(bytes)
-            self.progress += bytes.readableBytes
+            self.progressed()
             self.state = .receiving(incoming)
         case (.end, .receiving(let incoming)):
             self.state = .answering
             self.answer(incoming)
-        case (.body, .discarding): break
+        case (.body, .discarding): self.progressed()
         case (.end, .discarding): self.ready()
         case (_, .closing): break
         default: self.channel.close(promise: nil)
@@ -209,6 +220,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
     private func ready() {
         self.exchange = nil
         self.task = nil
+        self.progressed()
         guard self.keepsAlive, !self.shared.isDraining else {
             self.linger()
             return
@@ -241,7 +253,8 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         let bound = NIOLoopBound(self, eventLoop: self.shared.loop)
         channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer()))).whenComplete { _ in
             channel.close(mode: .output, promise: nil)
-            bound.value.schedule(Self.lingerTimeout) { $0.channel.close(promise: nil) }
+            bound.value.isOutputClosed = true
+            bound.value.progressed()
         }
     }
 
@@ -249,6 +262,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
 
     private func begin(_ head: HTTPRequestHead) {
         self.hadRequest = true
+        self.progressed()
         self.exchangeNumber += 1
         self.version = head.version == .http1_0 ? .http1_0 : .http1_1
         // The parser stops behind an upgrade that nobody takes up; HTTP/1.0 has no framing for answers without a length.
@@ -263,7 +277,8 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
             return
         }
         let target = RequestTarget(head.uri)
-        let edge = self.shared.configuration.edge
+        let generation = self.shared.current
+        let edge = generation.configuration.edge
         let isProbe = target.path == "/healthz" || target.path == "/readyz"
 
         let client: IPAddress
@@ -288,8 +303,8 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
             requestID: self.requestID, client: client)
         let destination: Incoming.Destination
         if head.method == .POST, let endpoint = Self.endpoint(target.path) {
-            switch self.shared.caller(authorization: Self.authorization(head)) {
-            case .success(let caller): destination = .inference(endpoint, caller)
+            switch generation.caller(authorization: Self.authorization(head)) {
+            case .success(let caller): destination = .inference(endpoint, caller, generation)
             case .failure(let failure):
                 self.auditDenied(failure.problem, path: target.path, client: client)
                 self.respondEarly(.error(.invalidToken, requestID: self.requestID), head)
@@ -312,7 +327,6 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
                 let head = HTTPResponseHead(version: .http1_1, status: .continue)
                 self.channel.writeAndFlush(HTTPServerResponsePart.head(head), promise: nil)
             }
-            self.watchBody(self.progress)
         }
         self.state = .receiving(incoming)
     }
@@ -394,10 +408,10 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
 
     private func answer(_ incoming: Incoming) {
         switch incoming.destination {
-        case .inference(let endpoint, let caller):
+        case .inference(let endpoint, let caller, let generation):
             let exchange = InferenceExchange(
-                connection: self, caller: caller, endpoint: endpoint, target: incoming.target, head: incoming.head,
-                body: incoming.body, requestID: incoming.requestID)
+                connection: self, generation: generation, caller: caller, endpoint: endpoint, target: incoming.target,
+                head: incoming.head, body: incoming.body, requestID: incoming.requestID)
             self.exchange = exchange
             exchange.start()
         case .plain:
@@ -478,7 +492,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         headers.add(name: "X-Frame-Options", value: "DENY")
         headers.add(name: "Referrer-Policy", value: "no-referrer")
         headers.add(name: "Cross-Origin-Opener-Policy", value: "same-origin")
-        if self.shared.configuration.edge.terminatesTLS {
+        if self.shared.current.configuration.edge.terminatesTLS {
             headers.add(name: "Strict-Transport-Security", value: "max-age=31536000; includeSubDomains")
         }
         headers.add(name: "x-request-id", value: self.requestID.description)

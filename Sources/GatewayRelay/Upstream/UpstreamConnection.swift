@@ -32,7 +32,6 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     private(set) var channel: (any Channel)?
     private var state = State.idle
     private weak var delegate: (any UpstreamDelegate)?
-    private var requestIsWhole = false
     private var didRead = false
     /// Puts the connection back, or forgets it.
     private let onIdle: (UpstreamConnection) -> Void
@@ -60,13 +59,16 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
         guard let channel = self.channel else { return }
         self.delegate = delegate
         self.state = .waitingForHead
-        self.requestIsWhole = false
         channel.write(HTTPClientRequestPart.head(head), promise: nil)
         for slice in slices where slice.readableBytes > 0 {
             channel.write(HTTPClientRequestPart.body(.byteBuffer(slice)), promise: nil)
         }
         channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
-        self.requestIsWhole = true
+    }
+
+    /// Whether the request has left; an upstream may answer before it has taken all of it.
+    private var isRequestSent: Bool {
+        (try? self.channel?.syncOptions?.getOption(.bufferedWritableBytes)) == 0
     }
 
     /// Stops or resumes reading, so that a slow client slows its upstream.
@@ -104,7 +106,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
         case (.end, .receiving(let keepsAlive)):
             let delegate = self.delegate
             self.delegate = nil
-            if keepsAlive, self.requestIsWhole, context.channel.isActive {
+            if keepsAlive, self.isRequestSent, context.channel.isActive {
                 self.state = .idle
                 self.isReused = true
                 self.setReading(true)

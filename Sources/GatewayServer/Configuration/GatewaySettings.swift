@@ -5,6 +5,7 @@ package import GatewayCore
 package import GatewayIdentity
 package import GatewayPolicy
 package import GatewayProviders
+package import GatewayRelay
 package import GatewayStore
 
 /// A whole `gateway.yaml`, decoded. Each section's keys, rules and decoding stand with the module that uses it; here
@@ -27,6 +28,7 @@ package struct GatewaySettings: Sendable {
     package var deviceAuthorizationLimit: RateLimit
     package var deviceVerifyLimit: RateLimit
     package var loginNotice: String?
+    package var connectionTimeouts = ConnectionTimeouts()
 
     /// Settings from parts, with every default.
     package init(

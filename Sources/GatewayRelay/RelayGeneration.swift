@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import GatewayCore
+internal import GatewayProviders
+internal import NIOCore
+
+/// One configuration on one event loop, and what is only right together with it: the connections to its upstreams and
+/// the callers its policies have judged. A request keeps the generation it began with, whatever is loaded meanwhile.
+final class RelayGeneration {
+    private static let maximumBearers = 8192
+
+    let configuration: RelayConfiguration
+    /// One pool for each of the configuration's upstreams.
+    let pools: [UpstreamPool]
+    private let verifier: any BearerVerifying
+    private var bearers: [String: Caller] = [:]
+
+    init(_ configuration: RelayConfiguration, verifier: any BearerVerifying, loop: any EventLoop) {
+        self.configuration = configuration
+        self.verifier = verifier
+        self.pools = configuration.upstreams.map { upstream in
+            UpstreamPool(
+                url: upstream.baseURL, loop: loop, rule: configuration.addressGuard, tls: configuration.upstreamTLS)
+        }
+    }
+
+    /// Closes what is idle; requests under way finish on the connections they have.
+    func retire() {
+        for pool in self.pools { pool.close() }
+    }
+
+    /// The caller whose bearer an `Authorization` header carries. The scheme is spelled exactly `Bearer `.
+    func caller(authorization: String?) -> Result<Caller, BearerFailure> {
+        guard let authorization else { return .failure(BearerFailure(problem: .missing)) }
+        let now = Timestamp.now
+        if let known = self.bearers[authorization] {
+            if known.expiresAt > now.seconds { return .success(known) }
+            self.bearers[authorization] = nil
+            return .failure(BearerFailure(problem: .invalid))
+        }
+        guard authorization.hasPrefix("Bearer ") else { return .failure(BearerFailure(problem: .invalid)) }
+        let token = String(authorization.dropFirst("Bearer ".count))
+        guard let bearer = self.verifier.verify(token, now: now) else {
+            return .failure(BearerFailure(problem: .invalid))
+        }
+        let caller = self.configuration.caller(bearer)
+        if self.bearers.count >= Self.maximumBearers { self.bearers.removeAll(keepingCapacity: true) }
+        self.bearers[authorization] = caller
+        return .success(caller)
+    }
+
+    struct BearerFailure: Error {
+        let problem: BearerProblem
+    }
+}

@@ -165,11 +165,11 @@ struct SignInTests {
 @Suite("Replicas on one PostgreSQL", .enabled(if: TestStores.postgresURL != nil, "scripts/test starts a server"))
 struct ReplicaTests {
     private func withReplicas(_ body: (TestGateway, TestGateway) async throws -> Void) async throws {
-        try await self.withReplicas { a, b, _ in try await body(a, b) }
+        try await self.withSchema { a, b, _ in try await body(a, b) }
     }
 
     /// The last argument is the schema that both use.
-    private func withReplicas(_ body: (TestGateway, TestGateway, String) async throws -> Void) async throws {
+    private func withSchema(_ body: (TestGateway, TestGateway, String) async throws -> Void) async throws {
         let schema = try await TestStores.makeSchema()
         let provider = FakeIdentityProvider()
         try await provider.start()
@@ -257,7 +257,7 @@ struct ReplicaTests {
 
     @Test("end no session that another of them has refreshed meanwhile")
     func lateRefusals() async throws {
-        try await self.withReplicas { a, _, schema in
+        try await self.withSchema { a, _, schema in
             let tokens = try await a.signIn()
             a.provider.behave {
                 $0.tokenDelay = .milliseconds(800)
@@ -274,7 +274,7 @@ struct ReplicaTests {
 
     @Test("keep a session whose refusal by the provider cannot be checked in the store")
     func refusalsInAnOutage() async throws {
-        try await self.withReplicas { a, _, schema in
+        try await self.withSchema { a, _, schema in
             let tokens = try await a.signIn()
             a.provider.behave { $0.tokenError = (400, #"{"error":"invalid_grant"}"#) }
             try await TestStores.psql("ALTER TABLE \(schema).sessions RENAME TO away")

@@ -30,6 +30,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.18.0"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
@@ -75,6 +77,8 @@ let package = Package(
                 "GatewayCore", "GatewayConfig", "GatewayStore", "GatewayHTTPClient", crypto, log,
                 .product(name: "CryptoExtras", package: "swift-crypto"),
                 .product(name: "JWTKit", package: "jwt-kit"),
+                .product(name: "X509", package: "swift-certificates"),
+                .product(name: "SwiftASN1", package: "swift-asn1"),
             ],
             swiftSettings: strict,
         ),
@@ -84,6 +88,8 @@ let package = Package(
             swiftSettings: strict,
         ),
         .target(name: "GatewayProviders", dependencies: ["GatewayCore", "GatewayConfig"], swiftSettings: strict),
+
+        .target(name: "GatewayMetering", dependencies: ["GatewayCore", "GatewayConfig"], swiftSettings: strict),
 
         // The data plane and the server around it.
         .target(
@@ -98,7 +104,7 @@ let package = Package(
             name: "GatewayServer",
             dependencies: [
                 "GatewayCore", "GatewayConfig", "GatewayStore", "GatewayHTTPClient", "GatewayIdentity", "GatewayPolicy",
-                "GatewayProviders", "GatewayRelay", log, crypto,
+                "GatewayProviders", "GatewayMetering", "GatewayRelay", log, crypto,
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Mustache", package: "swift-mustache"),

@@ -32,7 +32,7 @@ _claude() {
     esac
     case "$path" in
         "") COMPREPLY=($(compgen -W "gateway login logout whoami models settings token config completion --print -p --model --max-tokens --json --version -V --help -h" -- "$cur")) ;;
-        " gateway") COMPREPLY=($(compgen -W "--config -c --dev --host --port --help -h" -- "$cur")) ;;
+        " gateway") COMPREPLY=($(compgen -W "--config -c --watch --dev --host --port --help -h" -- "$cur")) ;;
         " login") COMPREPLY=($(compgen -W "--no-browser --no-qr --fingerprint --json --help -h" -- "$cur")) ;;
         " logout") COMPREPLY=($(compgen -W "--help -h" -- "$cur")) ;;
         " whoami") COMPREPLY=($(compgen -W "--json --help -h" -- "$cur")) ;;

@@ -20,10 +20,10 @@ enum ConfigValidateCommand: Command {
     static func run(_ invocation: Invocation, in terminal: Terminal) async throws -> ExitCode {
         let files = invocation.arguments.isEmpty ? ["gateway.yaml"] : invocation.arguments
         let isStrict = invocation.has("strict")
-        let expansion: SecretExpansion = isStrict ? .resolving(terminal.environment) : .skipping
+        let reading: ConfigurationFile.Reading = isStrict ? .strict(terminal.environment) : .linting
         var faults: [(file: String, fault: ConfigFault)] = []
         for path in files {
-            faults += ConfigurationFile(path: path, expanding: expansion).report.sorted.map { (path, $0) }
+            faults += ConfigurationFile(path: path, reading).report.sorted.map { (path, $0) }
         }
         if invocation.has("json") {
             terminal.print(JSONValue.array(faults.map { Self.row($0.fault, $0.file) }).text())

@@ -10,11 +10,17 @@ enum GatewayServerCommand: Command {
         "gateway", "Run the gateway server.",
         discussion: [
             "Reads the configuration once, connects to the store and the identity provider, and serves until SIGTERM or SIGINT. Audit events and operational lines go to standard error.",
-            "On the first signal the listener closes and open requests may finish for 25 seconds (CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS); a second signal ends them at once.",
+            "On the first signal new requests are refused and open ones may finish for 25 seconds (CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS); a second signal ends them at once. Until then /readyz answers 503 and /healthz 200.",
+            "On SIGHUP, or with --watch when the file changes, a good file is served from the next request on, and a bad one is refused while the last good one stays. The listening address and the store need a restart.",
             "--dev needs no file: loopback only, a temporary store, a built-in identity provider with a pick-a-user page, and a built-in model unless ANTHROPIC_API_KEY is set. It is not for production.",
         ],
         options: [
             OptionSpec("config", short: "c", value: "FILE", .file, help: "The configuration, gateway.yaml(5)."),
+            OptionSpec(
+                "watch",
+                help:
+                    "Take the configuration over when it, or a file that it names, changes. SIGHUP does so at any time."
+            ),
             OptionSpec("dev", help: "Run a whole gateway on this machine without a configuration, to try it."),
             OptionSpec(
                 "host", value: "ADDRESS", help: "With --dev, the loopback address to listen on. Default: 127.0.0.1."),
@@ -24,8 +30,9 @@ enum GatewayServerCommand: Command {
 
     static func run(_ invocation: Invocation, in terminal: Terminal) async throws -> ExitCode {
         if invocation.has("dev") {
-            guard !invocation.has("config") else {
-                throw ClientFailure.badRequest("--dev needs no configuration; leave out --config, or --dev.")
+            guard !invocation.has("config"), !invocation.has("watch") else {
+                throw ClientFailure.badRequest(
+                    "--dev needs no configuration; leave out --config and --watch, or --dev.")
             }
             let text = invocation.value("port") ?? String(DevMode.defaultPort)
             guard let port = Int(text), (0...65535).contains(port) else {
@@ -44,6 +51,8 @@ enum GatewayServerCommand: Command {
             throw ClientFailure.badRequest(
                 "--\(option) goes with --dev; with --config write listen.\(option) into the file.")
         }
-        return ExitCode(await GatewayCommand.run(configuration: path, environment: terminal.environment))
+        return ExitCode(
+            await GatewayCommand.run(
+                configuration: path, watches: invocation.has("watch"), environment: terminal.environment))
     }
 }

@@ -75,8 +75,9 @@ package enum GeneratedFiles {
                 [
                     (
                         "SIGTERM, SIGINT",
-                        "Stop: new connections are refused, open requests finish. A second one cuts them."
-                    )
+                        "Stop: new requests are refused, open ones finish. A second one cuts them."
+                    ),
+                    ("SIGHUP", "Read the configuration again. A bad file is refused, and the last good one stays."),
                 ]),
         ]
     }
@@ -129,15 +130,16 @@ enum KeyListing {
     private static func typeName(_ shape: ConfigShape) -> String {
         switch shape {
         case .string: "text"
+        case .outboundURL: "URL"
         case .boolean: "true or false"
-        case .number: "number"
+        case .number, .plainNumber: "number"
         case .integer: "whole number"
         case .choice(let words): words.joined(separator: " | ")
         case .list(let item, _): "list of " + self.typeName(item)
         case .map(let value): "mapping of " + self.typeName(value)
         case .section, .variants: "mapping"
         case .either(let shapes): shapes.map(self.typeName).joined(separator: " or ")
-        case .open: "document"
+        case .document, .open: "document"
         }
     }
 }

@@ -48,12 +48,12 @@ enum SampleRenderer {
 
     private static func placeholder(_ key: ConfigKey) -> String {
         switch key.shape {
-        case .boolean, .number, .integer:
+        case .boolean, .number, .integer, .plainNumber:
             key.defaultText.flatMap { Double($0) != nil || ["true", "false"].contains($0) ? $0 : nil } ?? "1000"
         case .choice(let words): key.defaultText.flatMap { words.contains($0) ? $0 : nil } ?? words[0]
         case .list: key.defaultText.flatMap { $0.hasPrefix("[") ? $0 : nil } ?? "[]"
-        case .map, .section, .variants, .open: "{}"
-        case .string, .either: key.defaultText.map { $0.contains(" ") ? "\"…\"" : $0 } ?? "\"…\""
+        case .map, .section, .document, .variants, .open: "{}"
+        case .string, .outboundURL, .either: key.defaultText.map { $0.contains(" ") ? "\"…\"" : $0 } ?? "\"…\""
         }
     }
 

@@ -34,8 +34,18 @@ package struct ConfigFault: Sendable, Hashable {
 /// Collects faults while a file is read, so that all of them are reported together.
 package struct ConfigReport: Sendable {
     package private(set) var faults: [ConfigFault] = []
+    /// Whether the process that will run the file may connect to loopback addresses; `nil` when that is not known, as
+    /// for a linter on another machine.
+    package let allowsLoopback: Bool?
+    /// Whether files that the configuration names are looked at: not on a machine that only lints.
+    package let readsFiles: Bool
+    /// Files that the configuration names in `${file:…}`.
+    package internal(set) var referencedFiles: [String] = []
 
-    package init() {}
+    package init(allowsLoopback: Bool? = nil, readsFiles: Bool = false) {
+        self.allowsLoopback = allowsLoopback
+        self.readsFiles = readsFiles
+    }
 
     package mutating func error(_ node: ConfigNode, _ message: String) {
         self.add(ConfigFault(.error, at: node.position, node.path, message))

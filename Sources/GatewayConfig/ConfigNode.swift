@@ -49,6 +49,37 @@ package struct ConfigNode: Sendable {
         self.isExpanded = isExpanded
     }
 
+    /// The value of a JSON list or object that stands in another value's text; its parts have the text's own place.
+    ///
+    /// - Returns: `nil` when the text is no such thing.
+    package init?(json text: String, at node: ConfigNode) {
+        guard let first = text.trimmingSpaces.first, first == "{" || first == "[",
+            let value = try? JSONValue(parsing: Array(text.utf8))
+        else { return nil }
+        self.init(value, at: node.position, path: node.path)
+    }
+
+    private init(_ json: JSONValue, at position: ConfigPosition, path: ConfigPath) {
+        let value: Value
+        switch json {
+        case .null: value = .null
+        case .bool(let flag): value = .boolean(flag)
+        case .string(let text): value = .string(text)
+        case .array(let items):
+            value = .list(
+                items.enumerated().map { ConfigNode($1, at: position, path: path.appending(index: $0)) })
+        case .object(let object):
+            value = .mapping(
+                object.members.map { name, item in
+                    Member(
+                        key: name, position: position,
+                        value: ConfigNode(item, at: position, path: path.appending(name.singleLine)))
+                })
+        case .number(let number): value = .number(number)
+        }
+        self.init(value, at: position, path: path)
+    }
+
     /// The value of that key; `nil` when this is no mapping or lacks it.
     package subscript(_ key: String) -> ConfigNode? {
         guard case .mapping(let members) = self.value else { return nil }

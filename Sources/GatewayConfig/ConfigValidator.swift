@@ -8,10 +8,17 @@ package enum ConfigValidator {
         self.validate(node, as: .section(section), into: &report)
     }
 
-    static func validate(_ node: ConfigNode, as shape: ConfigShape, into report: inout ConfigReport) {
+    package static func validate(_ node: ConfigNode, as shape: ConfigShape, into report: inout ConfigReport) {
         switch shape {
         case .open: break
         case .string(let minimum, let maximum): self.string(node, minimum, maximum, &report)
+        case .outboundURL:
+            self.string(node, 0, nil, &report)
+            if node.string != nil, !node.isUnresolved,
+                let complaint = OutboundURL.complaint(node, allowsLoopback: report.allowsLoopback ?? true)
+            {
+                report.error(node, complaint)
+            }
         case .boolean:
             if node.boolean == nil {
                 let hint =
@@ -23,6 +30,20 @@ package enum ConfigValidator {
         case .integer(let above, let minimum, let maximum):
             self.number(
                 node, above.map(Double.init), minimum.map(Double.init), maximum.map(Double.init), whole: true, &report)
+        case .plainNumber(let above, let minimum, let maximum, let whole):
+            guard case .number(let value) = node.value else {
+                report.error(node, "expected a number, found \(node.kind).")
+                return
+            }
+            if whole, value != value.rounded() {
+                report.error(node, "must be a whole number.")
+            } else if let above, value <= above {
+                report.error(node, "must be greater than \(JSONValue.javaScriptText(of: above)).")
+            } else if let minimum, value < minimum {
+                report.error(node, "must be at least \(JSONValue.javaScriptText(of: minimum)).")
+            } else if let maximum, value > maximum {
+                report.error(node, "must be at most \(JSONValue.javaScriptText(of: maximum)).")
+            }
         case .choice(let options):
             guard let text = node.string else {
                 report.error(node, "expected one of \(options.joined(separator: ", ")), found \(node.kind).")
@@ -44,7 +65,7 @@ package enum ConfigValidator {
                 return
             }
             for member in members { self.validate(member.value, as: value, into: &report) }
-        case .section(let section): self.section(node, section, &report)
+        case .section(let section), .document(let section): self.section(node, section, &report)
         case .variants(let discriminator, let variants): self.variants(node, discriminator, variants, &report)
         case .either(let shapes):
             if let fitting = shapes.first(where: { self.fits(node, $0) }) {
@@ -96,13 +117,18 @@ package enum ConfigValidator {
 
     private static func section(_ node: ConfigNode, _ section: ConfigSection, _ report: inout ConfigReport) {
         guard case .mapping(let members) = node.value else {
-            report.error(node, "expected a mapping with the keys \(self.listing(section)), found \(node.kind).")
+            let keys = section.keys.count > 12 || section.keys.isEmpty ? "" : " with the keys \(self.listing(section))"
+            report.error(node, "expected a mapping\(keys), found \(node.kind).")
             return
         }
-        let before = report.errorCount
         for member in members {
             guard let key = section.keys.first(where: { $0.name == member.key }) else {
+                if section.isOpen { continue }
                 let path = node.path.appending(member.key.singleLine)
+                if let (severity, sentence) = section.stranger?(member.key) {
+                    report.add(ConfigFault(severity, at: member.position, path, sentence))
+                    continue
+                }
                 let near = Suggestion.nearest(to: member.key, in: section.keys.map(\.name))
                 let remedy = near.map { "did you mean \($0)?" } ?? "known keys here are \(self.listing(section))."
                 report.add(ConfigFault(.error, at: member.position, path, "is not a known key; \(remedy)"))
@@ -110,16 +136,15 @@ package enum ConfigValidator {
             }
             let own = report.errorCount
             self.validate(member.value, as: key.shape, into: &report)
-            if report.errorCount == own, !member.value.isUnresolved, let complaint = key.check?(member.value) {
-                report.error(member.value, complaint)
+            if report.errorCount == own, !member.value.isUnresolved {
+                if let complaint = key.check?(member.value) { report.error(member.value, complaint) }
+                key.inspect?(member.value, &report)
             }
         }
         for key in section.keys where key.isRequired && node[key.name] == nil {
             let path = node.path.appending(key.name)
             report.add(ConfigFault(.error, at: node.position, path, "is required. \(key.summary)"))
         }
-        // Rules over several keys would only repeat what the keys' own faults say.
-        guard report.errorCount == before else { return }
         for rule in section.rules { rule(node, &report) }
     }
 
@@ -148,8 +173,10 @@ package enum ConfigValidator {
 
     private static func fits(_ node: ConfigNode, _ shape: ConfigShape) -> Bool {
         switch (shape, node.value) {
-        case (.string, .string), (.choice, .string), (.boolean, .boolean), (.number, .number), (.integer, .number),
-            (.list, .list), (.map, .mapping), (.section, .mapping), (.variants, .mapping), (.open, _):
+        case (.string, .string), (.choice, .string), (.outboundURL, .string), (.boolean, .boolean), (.number, .number),
+            (.integer, .number), (.plainNumber, .number),
+            (.list, .list), (.map, .mapping), (.section, .mapping), (.document, .mapping), (.variants, .mapping),
+            (.open, _):
             true
         default: false
         }
@@ -157,11 +184,11 @@ package enum ConfigValidator {
 
     private static func name(of shape: ConfigShape) -> String {
         switch shape {
-        case .string, .choice: "text"
+        case .string, .choice, .outboundURL: "text"
         case .boolean: "true or false"
-        case .number, .integer: "a number"
+        case .number, .integer, .plainNumber: "a number"
         case .list: "a list"
-        case .map, .section, .variants, .open: "a mapping"
+        case .map, .section, .document, .variants, .open: "a mapping"
         case .either(let shapes): shapes.map(self.name(of:)).joined(separator: " or ")
         }
     }

@@ -3,19 +3,22 @@
 internal import Foundation
 internal import GatewayCore
 
-/// Replaces `${VAR}` and `${file:/path}` in the string values of a configuration file.
+/// Replaces `${VAR}`, `${VAR:-default}` and `${file:/path}` in the string values of a configuration file.
 ///
 /// - `${VAR}`: anywhere in a value, several times; names are `[A-Za-z0-9_]+`. What a variable holds is not expanded
 ///   again. An undefined variable is a fault.
-/// - `${file:/path}`: the whole value; the file's text, trimmed. The path must be absolute.
+/// - `${VAR:-default}`: the default where the variable is not defined or empty, as in a shell.
+/// - `${file:/path}`: the file's text, trimmed; not expanded again. The path must be absolute.
 ///
-/// Everything else that looks similar (`${VAR:-default}`, `${file:…}` inside a longer text) stays literal text, as
-/// existing files expect, but with a warning: a secret could silently become the text itself.
+/// Everything else that looks similar (`${a.b}`, `${ VAR }`) stays literal text, as existing files expect, but with a
+/// warning: a secret could silently become the text itself.
 package struct SecretExpansion: Sendable {
     package struct Result: Sendable {
         package var text: String
         package var problems: [String] = []
         package var cautions: [String] = []
+        /// Paths that the value refers to.
+        package var files: [String] = []
         package var isUnresolved = false
         package var isExpanded = false
     }
@@ -30,34 +33,27 @@ package struct SecretExpansion: Sendable {
     /// Leaves every reference as it stands: for linting on a machine that has no secrets.
     package static let skipping = SecretExpansion(variables: nil)
 
+    /// Whether references are looked up.
+    package var resolves: Bool { self.variables != nil }
+
     package func expand(_ text: String) -> Result {
         guard text.utf8.contains(0x24), text.contains("${") else { return Result(text: text) }
-        if text.hasPrefix("${file:"), text.hasSuffix("}"), text.count > "${file:}".count {
-            return self.expandFile(String(text.dropFirst("${file:".count).dropLast()))
-        }
         var result = Result(text: "")
-        if text.contains("${file:") {
-            result.cautions.append(
-                "${file:…} is replaced only when it is the whole value; here it stays literal text. Put it alone.")
-        }
         var rest = Substring(text)
         while let dollar = rest.firstIndex(of: "$") {
             result.text += rest[..<dollar]
             rest = rest[dollar...]
             let after = rest.dropFirst()
             if after.first == "{", let close = after.firstIndex(of: "}") {
-                let name = after[after.index(after: after.startIndex)..<close]
-                let isName = !name.isEmpty && name.utf8.allSatisfy(Self.isNameByte)
-                if isName {
-                    self.expandVariable(String(name), into: &result)
+                let inside = after[after.index(after: after.startIndex)..<close]
+                if self.expandReference(inside, into: &result) {
                     rest = after[after.index(after: close)...]
                     continue
                 }
-                if !name.hasPrefix("file:") {
-                    result.cautions.append(
-                        "this '${' does not begin a variable of the form ${NAME}, so it stays literal text; defaults such as ${NAME:-x} are not supported."
-                    )
-                }
+                result.cautions.append(
+                    "this '${' does not begin ${NAME}, ${NAME:-default} or ${file:/path}, so it stays literal text.")
+            } else if after.first == "{" {
+                result.cautions.append("this '${' has no '}' behind it, so it stays literal text.")
             }
             result.text += "$"
             rest = after
@@ -66,38 +62,67 @@ package struct SecretExpansion: Sendable {
         return result
     }
 
-    private func expandVariable(_ name: String, into result: inout Result) {
+    /// - Returns: Whether the text between the braces is a reference.
+    private func expandReference(_ inside: Substring, into result: inout Result) -> Bool {
+        if inside.hasPrefix("file:"), inside != "file:" {
+            self.expandFile(String(inside.dropFirst("file:".count)), into: &result)
+            return true
+        }
+        let name = inside.prefix { $0.utf8.allSatisfy(Self.isNameByte) }
+        guard !name.isEmpty else { return false }
+        if name.endIndex == inside.endIndex {
+            self.expandVariable(String(name), default: nil, into: &result)
+            return true
+        }
+        let tail = inside[name.endIndex...]
+        guard tail.hasPrefix(":-") else { return false }
+        self.expandVariable(String(name), default: String(tail.dropFirst(2)), into: &result)
+        return true
+    }
+
+    private func expandVariable(_ name: String, default fallback: String?, into result: inout Result) {
         guard let variables else {
             result.text += "${\(name)}"
             result.isUnresolved = true
             return
         }
         result.isExpanded = true
-        guard let value = variables[name] else {
+        if let value = variables[name], fallback == nil || !value.isEmpty {
+            result.text += value
+        } else if let fallback {
+            result.text += fallback
+        } else {
             // One fault is enough: rules about the content would only repeat it.
             result.isUnresolved = true
-            result.problems.append("the environment variable \(name) is not defined; set it before the gateway starts.")
-            return
+            result.problems.append(
+                "the environment variable \(name) is not defined; set it before the gateway starts, or write ${\(name):-default}."
+            )
         }
-        result.text += value
     }
 
-    private func expandFile(_ path: String) -> Result {
+    private func expandFile(_ path: String, into result: inout Result) {
         guard path.hasPrefix("/") else {
-            return Result(
-                text: "", problems: ["${file:…} needs an absolute path, such as ${file:/run/secrets/name}."],
-                isUnresolved: true)
+            result.isUnresolved = true
+            result.problems.append(
+                "${file:…} needs an absolute path, such as ${file:/run/secrets/name}; '\(path.singleLine)' is not one.")
+            return
         }
-        guard self.variables != nil else { return Result(text: "${file:\(path)}", isUnresolved: true) }
+        result.files.append(path)
+        guard self.variables != nil else {
+            result.text += "${file:\(path)}"
+            result.isUnresolved = true
+            return
+        }
         guard let data = FileManager.default.contents(atPath: path) else {
             let reason = FileManager.default.fileExists(atPath: path) ? "cannot be read" : "does not exist"
-            return Result(
-                text: "", problems: ["the file \(path) \(reason); check the path and its permissions."],
-                isUnresolved: true)
+            result.isUnresolved = true
+            result.problems.append("the file \(path.singleLine) \(reason); check the path and its permissions.")
+            return
         }
         var text = String(decoding: data, as: UTF8.self)
         if text.hasPrefix("\u{FEFF}") { text.removeFirst() }
-        return Result(text: text.trimmingSpaces, isExpanded: true)
+        result.text += text.trimmingSpaces
+        result.isExpanded = true
     }
 
     private static func isNameByte(_ byte: UInt8) -> Bool {

@@ -131,6 +131,7 @@ package enum YAMLReader {
 
         private mutating func expanded(_ text: String, at position: ConfigPosition, path: ConfigPath) -> ConfigNode {
             let result = self.expansion.expand(text)
+            self.report.referencedFiles += result.files
             for problem in result.problems {
                 self.report.add(ConfigFault(.error, at: position, path, problem))
             }

@@ -16,7 +16,7 @@ package enum Suggestion {
     }
 
     /// Optimal string alignment distance.
-    static func distance(_ left: String, _ right: String) -> Int {
+    package static func distance(_ left: String, _ right: String) -> Int {
         let a = Array(left)
         let b = Array(right)
         if a.isEmpty || b.isEmpty { return max(a.count, b.count) }

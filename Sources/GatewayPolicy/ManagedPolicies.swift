@@ -16,11 +16,14 @@ package final class EffectivePolicy: Sendable {
     /// `nil` allows every model that an upstream serves.
     package let models: ModelAllowList?
     package let reachesDesktop: Bool
+    /// Claude Desktop's settings; `nil` when no policy that applies has a `desktop` block.
+    package let desktop: JSONObject?
     /// Whether the settings come from a `code` block that is not empty: such settings must not be missed.
     package let isRequired: Bool
 
-    init(index: Int?, settings: JSONObject, reachesDesktop: Bool, isRequired: Bool) {
+    init(index: Int?, settings: JSONObject, reachesDesktop: Bool, isRequired: Bool, desktop: JSONObject?) {
         self.index = index
+        self.desktop = desktop
         self.settings = settings
         let value = JSONValue.object(settings)
         let digest = SHA256.hash(data: value.bytes(order: .canonical))
@@ -53,11 +56,15 @@ package final class ManagedPolicies: Sendable {
         package var match: PolicyMatch
         /// The block's settings; `nil` when the policy has none.
         package var settings: JSONObject?
+        package var desktop: JSONObject?
         package var servesDesktop: Bool
 
-        package init(match: PolicyMatch, settings: JSONObject?, servesDesktop: Bool = false) {
+        package init(
+            match: PolicyMatch, settings: JSONObject?, desktop: JSONObject? = nil, servesDesktop: Bool = false,
+        ) {
             self.match = match
             self.settings = settings
+            self.desktop = desktop
             self.servesDesktop = servesDesktop
         }
     }
@@ -97,9 +104,18 @@ package final class ManagedPolicies: Sendable {
         self.isConfigured = !policies.isEmpty || common != nil || !telemetry.isEmpty
     }
 
+    /// Whether any policy has something for Claude Desktop.
+    package var servesDesktop: Bool { self.policies.contains { $0.desktop != nil } }
+
     package func outcome(for principal: Principal) -> Outcome {
         guard self.isConfigured else { return .notConfigured }
         guard !self.policies.isEmpty else { return .policy(self.effective([])) }
+        let layers = self.layers(for: principal)
+        return layers.isEmpty ? .unmatched : .policy(self.effective(layers))
+    }
+
+    /// The policies that apply, in file order: the strongest first, the base last.
+    package func layers(for principal: Principal) -> [Int] {
         var layers: [Int] = []
         for (index, policy) in self.policies.enumerated() {
             if policy.match.isCatchAll {
@@ -109,7 +125,7 @@ package final class ManagedPolicies: Sendable {
             if self.mode == .firstMatch, !layers.isEmpty { continue }
             if policy.match.fits(principal) { layers.append(index) }
         }
-        return layers.isEmpty ? .unmatched : .policy(self.effective(layers))
+        return layers
     }
 
     private func effective(_ layers: [Int]) -> EffectivePolicy {
@@ -117,6 +133,16 @@ package final class ManagedPolicies: Sendable {
         let made = self.compile(layers)
         self.compiled.withLock { $0[layers] = made }
         return made
+    }
+
+    private func desktop(_ layers: [Int]) -> JSONObject? {
+        // The chosen policy opts in, or the base does for everybody.
+        guard layers.contains(where: { self.policies[$0].desktop != nil }) else { return nil }
+        var settings: JSONObject = [:]
+        for index in layers.reversed() {
+            settings = DesktopMerge.merge(self.policies[index].desktop ?? [:], over: settings)
+        }
+        return settings
     }
 
     /// - Parameter layers: In file order: the strongest first, the base last.
@@ -135,6 +161,6 @@ package final class ManagedPolicies: Sendable {
         return EffectivePolicy(
             index: layers.first, settings: settings,
             reachesDesktop: self.usesCode ? hasOwn : chosen?.servesDesktop ?? false,
-            isRequired: self.usesCode && hasOwn)
+            isRequired: self.usesCode && hasOwn, desktop: self.desktop(layers))
     }
 }

@@ -16,7 +16,7 @@ package enum ManagedSection {
             "policy_mode", .choice(["first_match", "layered"]), default: "first_match",
             "first_match applies one policy; layered merges all that fit, earlier ones winning."),
         ConfigKey(
-            "settings", .string(minimum: 1),
+            "settings", .string(),
             "Path of one JSON settings file for everybody, used when there are no policies."),
     ])
 
@@ -25,22 +25,21 @@ package enum ManagedSection {
             ConfigKey(
                 "match", .section(PolicyMatch.section),
                 "Whom the policy is for. Empty or absent: everybody; put it last."),
-            ConfigKey("cli", .open, "Claude Code settings for terminal clients."),
-            ConfigKey("code", .open, "Claude Code settings for terminal clients and Claude Desktop's Code tab."),
-            ConfigKey("settings", .open, "An old name of cli."),
-            ConfigKey("desktop", .open, "Claude Desktop settings."),
+            ConfigKey(
+                "cli", .document(ClaudeCodeSettings.section), "Claude Code settings for terminal clients."),
+            ConfigKey(
+                "code", .document(ClaudeCodeSettings.section),
+                "Claude Code settings for terminal clients and Claude Desktop's Code tab."),
+            ConfigKey("settings", .document(ClaudeCodeSettings.section), "An old name of cli."),
+            ConfigKey("desktop", .document(DesktopSettings.section), "Claude Desktop settings."),
             ConfigKey(
                 "serve_to_desktop", .boolean, default: "false", "Whether a cli block also reaches Claude Desktop."),
         ],
         rules: [
             { node, report in
-                if node["code"] != nil, let cli = node["cli"] {
+                if node["code"] != nil, let cli = node["cli"] ?? node["settings"] {
                     report.error(
                         cli, "cannot stand beside a code block in one policy; put all settings into the code block.")
-                }
-                for name in blocks {
-                    guard let block = node[name] else { continue }
-                    SettingsKeys.validate(block, into: &report)
                 }
             }
         ])
@@ -97,6 +96,7 @@ package enum ManagedSection {
             ManagedPolicies.Policy(
                 match: PolicyMatch(entry["match"]),
                 settings: (entry["code"] ?? entry["cli"] ?? entry["settings"])?.json.object,
+                desktop: entry["desktop"]?.json.object,
                 servesDesktop: entry["serve_to_desktop"]?.boolean ?? false)
         }
         return ManagedPolicies(

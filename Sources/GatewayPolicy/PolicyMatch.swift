@@ -22,6 +22,15 @@ package struct PolicyMatch: Sendable, Equatable {
 
     package var isCatchAll: Bool { self.groups == nil && self.emailDomain == nil }
 
+    /// Whether everybody whom `other` fits is also fitted by this one.
+    package func isCovering(_ other: PolicyMatch) -> Bool {
+        if self.isCatchAll { return false }
+        if let domain = self.emailDomain, domain != other.emailDomain { return false }
+        guard let groups = self.groups else { return true }
+        guard let others = other.groups else { return false }
+        return Set(others).isSubset(of: groups)
+    }
+
     package func fits(_ principal: Principal) -> Bool {
         if let groups, !principal.isMember(ofAny: groups) { return false }
         if let emailDomain, principal.emailDomain != emailDomain { return false }
@@ -36,14 +45,11 @@ package struct PolicyMatch: Sendable, Equatable {
 
     package static let section = ConfigSection([
         ConfigKey(
-            "groups", .list(of: .string()), "IdP groups; membership in any of them fits. Case-sensitive.",
+            "groups", .list(of: .string(minimum: 1)), "IdP groups; membership in any of them fits. Case-sensitive.",
             example: "[contractors]",
             check: { node in
                 if node.list.isEmpty {
                     return "the list is empty, so the policy would match nobody; list groups, or remove the key."
-                }
-                if node.list.contains(where: { $0.string == "" }) {
-                    return "has an empty entry; write a group's name or remove it."
                 }
                 return nil
             }),

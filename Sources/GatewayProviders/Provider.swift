@@ -12,7 +12,7 @@ package protocol Provider: Sendable {
     static var keys: [ConfigKey] { get }
     static var rules: [ConfigSection.Rule] { get }
     /// Where requests go when `base_url` is absent.
-    static var defaultBaseURL: String { get }
+    static func baseURL(_ node: ConfigNode) -> String
 
     init(_ node: ConfigNode)
 
@@ -20,7 +20,14 @@ package protocol Provider: Sendable {
     func modelID(of model: BuiltInModel, _ upstream: UpstreamSettings) -> String?
 
     /// Puts an inbound request into the upstream's form.
-    func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings) -> UpstreamRequest
+    func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings) throws(ProviderRefusal)
+        -> UpstreamRequest
+}
+
+/// Why a request cannot be put to a provider.
+package enum ProviderRefusal: Error, Sendable {
+    /// The provider has nothing of the kind.
+    case unsupported(String)
 }
 
 /// What a client asked for, as far as providers need to know it.
@@ -90,5 +97,8 @@ package struct BodyEdit: Sendable, Equatable {
 
 /// Every upstream kind that the gateway can talk to. A new provider adds its line here.
 package enum ProviderRegistry {
-    package static let standard: [any Provider.Type] = [AnthropicProvider.self]
+    package static let standard: [any Provider.Type] = [
+        AnthropicProvider.self, BedrockProvider.self, MantleProvider.self, AnthropicAWSProvider.self,
+        AnthropicGoogleCloudProvider.self, VertexProvider.self, FoundryProvider.self,
+    ]
 }

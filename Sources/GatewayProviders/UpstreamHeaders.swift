@@ -13,39 +13,14 @@ package enum UpstreamHeaders {
     ]
     private static let reservedPrefixes = ["x-amz", "x-claude-gateway-", "x-goog-", "x-stainless-"]
 
-    package static let complaint: ConfigKey.Check = { node in
-        var seen: Set<String> = []
+    package static let inspection: ConfigKey.Inspection = { node, report in
+        HeaderFields.inspect(node, into: &report)
         for member in node.members {
             let name = member.key.lowercased()
-            if !UpstreamHeaders.isToken(name) { return "'\(member.key.singleLine)' is not a valid header name." }
-            if !seen.insert(name).inserted { return "'\(name)' is listed twice; header names ignore case." }
-            if UpstreamHeaders.reserved.contains(name)
-                || UpstreamHeaders.reservedPrefixes.contains(where: name.hasPrefix)
-            {
-                return "'\(name)' is reserved, because the gateway or the provider sets it; remove it."
-            }
-            if member.value.isUnresolved { continue }
-            if !UpstreamHeaders.isFieldValue(member.value.string ?? "") {
-                return
-                    "the value of '\(name)' must be printable ASCII without spaces at its ends\(member.value.isExpanded ? "; check the variable it comes from" : "")."
+            if Self.reserved.contains(name) || Self.reservedPrefixes.contains(where: name.hasPrefix) {
+                report.error(
+                    member.value, "is reserved, because the gateway or the provider sets or signs it; remove it.")
             }
         }
-        return nil
-    }
-
-    /// RFC 9110 §5.6.2.
-    static func isToken(_ text: String) -> Bool {
-        !text.isEmpty
-            && text.utf8.allSatisfy { byte in
-                switch byte {
-                case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
-                default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
-                }
-            }
-    }
-
-    static func isFieldValue(_ text: String) -> Bool {
-        !text.isEmpty && text.utf8.allSatisfy { (0x20...0x7E).contains($0) } && text.utf8.first != 0x20
-            && text.utf8.last != 0x20
     }
 }

@@ -34,7 +34,7 @@ package struct UpstreamSettings: Sendable {
 
     package init?(_ node: ConfigNode, registry: [any Provider.Type] = ProviderRegistry.standard) {
         guard let kind = registry.first(where: { $0.name == node["provider"]?.string }),
-            let url = WebURL(node["base_url"]?.string ?? kind.defaultBaseURL)
+            let url = WebURL(node["base_url"]?.string ?? kind.baseURL(node))
         else { return nil }
         self.init(
             name: node["name"]?.string ?? kind.name, provider: kind.init(node), baseURL: url,
@@ -51,8 +51,7 @@ package struct UpstreamSettings: Sendable {
         ConfigKey("provider", .string(minimum: 1), required: true, "The kind of upstream.", example: "anthropic"),
         ConfigKey("name", .string(), default: "the provider", "A name of its own; needed when a kind is used twice."),
         ConfigKey(
-            "base_url", .string(), "Where requests go, when not to the provider's own address.",
-            check: OutboundURL.check),
+            "base_url", .outboundURL, "Where requests go, when not to the provider's own address."),
         ConfigKey(
             "models", .list(of: .string(minimum: 1), minimum: 1),
             "Only these models go to this upstream, named as clients send them. Leave it out for every model."),
@@ -61,7 +60,7 @@ package struct UpstreamSettings: Sendable {
             "Only developers in one of these IdP groups are sent to this upstream. Leave it out for everyone."),
         ConfigKey(
             "headers", .map(of: .string()), "Headers added to every request to this upstream.",
-            check: UpstreamHeaders.complaint),
+            inspect: UpstreamHeaders.inspection),
     ]
 
     /// `upstreams[]`, with the keys that each kind adds.
@@ -82,6 +81,14 @@ package struct UpstreamSettings: Sendable {
                 report.error(
                     entry["name"] ?? entry,
                     "another upstream is already named '\(name.singleLine)'; give each its own name.")
+            }
+        }
+        if list.list.contains(where: { $0["guardrail"] != nil }) {
+            for entry in list.list where entry["provider"]?.string == MantleProvider.name {
+                report.error(
+                    entry,
+                    "cannot stand beside a bedrock upstream with a guardrail, which it would bypass; remove one of them."
+                )
             }
         }
     }

@@ -38,16 +38,28 @@ package final class RelayConfiguration: Sendable {
     }
 }
 
-/// What the relay is given from outside, for the life of the process.
-package struct RelayServices: Sendable {
+/// Everything that follows from one configuration file: what the hot path reads, who checks bearers, and the other
+/// routes. A request is served by one of these from its head to its last byte.
+package struct RelayServing: Sendable {
+    package let configuration: RelayConfiguration
     package let verifier: any BearerVerifying
     package let responder: any PlainResponder
+
+    package init(
+        configuration: RelayConfiguration, verifier: any BearerVerifying, responder: any PlainResponder,
+    ) {
+        self.configuration = configuration
+        self.verifier = verifier
+        self.responder = responder
+    }
+}
+
+/// What the relay is given from outside, for the life of the process.
+package struct RelayServices: Sendable {
     package let audit: any AuditSink
     package let log: Logger
 
-    package init(verifier: any BearerVerifying, responder: any PlainResponder, audit: any AuditSink, log: Logger) {
-        self.verifier = verifier
-        self.responder = responder
+    package init(audit: any AuditSink, log: Logger) {
         self.audit = audit
         self.log = log
     }

@@ -10,14 +10,17 @@ final class RelayGeneration {
     private static let maximumBearers = 8192
 
     let configuration: RelayConfiguration
+    let responder: any PlainResponder
     /// One pool for each of the configuration's upstreams.
     let pools: [UpstreamPool]
     private let verifier: any BearerVerifying
     private var bearers: [String: Caller] = [:]
 
-    init(_ configuration: RelayConfiguration, verifier: any BearerVerifying, loop: any EventLoop) {
+    init(_ serving: RelayServing, loop: any EventLoop) {
+        let configuration = serving.configuration
         self.configuration = configuration
-        self.verifier = verifier
+        self.verifier = serving.verifier
+        self.responder = serving.responder
         self.pools = configuration.upstreams.map { upstream in
             UpstreamPool(
                 url: upstream.baseURL, loop: loop, rule: configuration.addressGuard, tls: configuration.upstreamTLS)

@@ -16,10 +16,10 @@ final class RelayLoop {
     private(set) var now = NIODeadline.now()
     private var clock: RepeatedTask?
 
-    init(loop: any EventLoop, services: RelayServices, configuration: RelayConfiguration) {
+    init(loop: any EventLoop, services: RelayServices, serving: RelayServing) {
         self.loop = loop
         self.services = services
-        self.current = RelayGeneration(configuration, verifier: services.verifier, loop: loop)
+        self.current = RelayGeneration(serving, loop: loop)
         self.startClock()
     }
 
@@ -35,9 +35,9 @@ final class RelayLoop {
     }
 
     /// Takes over another configuration for the requests that begin from now on.
-    func replace(_ configuration: RelayConfiguration) {
+    func replace(_ serving: RelayServing) {
         let old = self.current
-        self.current = RelayGeneration(configuration, verifier: self.services.verifier, loop: self.loop)
+        self.current = RelayGeneration(serving, loop: self.loop)
         old.retire()
     }
 

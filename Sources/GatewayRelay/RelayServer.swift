@@ -24,7 +24,7 @@ package final class RelayServer: Sendable {
     private let listener = Mutex<(any Channel)?>(nil)
 
     package init(
-        services: RelayServices, configuration: RelayConfiguration,
+        services: RelayServices, serving: RelayServing,
         group: MultiThreadedEventLoopGroup = .singleton,
     ) async throws {
         self.group = group
@@ -33,7 +33,7 @@ package final class RelayServer: Sendable {
             loops.append(
                 try await loop.submit {
                     NIOLoopBound(
-                        RelayLoop(loop: loop, services: services, configuration: configuration), eventLoop: loop)
+                        RelayLoop(loop: loop, services: services, serving: serving), eventLoop: loop)
                 }.get())
         }
         self.loops = loops
@@ -70,9 +70,9 @@ package final class RelayServer: Sendable {
     }
 
     /// Uses another configuration for the requests that begin from now on.
-    package func replace(_ configuration: RelayConfiguration) async throws {
+    package func replace(_ serving: RelayServing) async throws {
         for bound in self.loops {
-            try await bound.eventLoop.submit { bound.value.replace(configuration) }.get()
+            try await bound.eventLoop.submit { bound.value.replace(serving) }.get()
         }
     }
 
@@ -85,12 +85,11 @@ package final class RelayServer: Sendable {
         return count
     }
 
-    /// Refuses new connections at once, closes idle ones, and waits for open requests to end.
+    /// Closes idle connections and waits for open requests to end. Until then new connections are still taken, so that
+    /// a load balancer hears from `/readyz` that this replica is going; everything else they ask is refused.
     ///
     /// - Returns: How many requests were still open at the deadline and have been cut.
     package func drain(within limit: Duration, isHurried: @escaping @Sendable () -> Bool) async -> Int {
-        let listener = self.listener.withLock { $0 }
-        try? await listener?.close().get()
         for bound in self.loops {
             try? await bound.eventLoop.submit { bound.value.drain() }.get()
         }
@@ -100,6 +99,8 @@ package final class RelayServer: Sendable {
             try? await Task.sleep(for: .milliseconds(20))
             open = await self.openRequests()
         }
+        let listener = self.listener.withLock { $0 }
+        try? await listener?.close().get()
         for bound in self.loops {
             try? await bound.eventLoop.submit { bound.value.cut() }.get()
         }

@@ -4,6 +4,7 @@ internal import Foundation
 package import GatewayCore
 internal import GatewayHTTPClient
 internal import GatewayIdentity
+internal import GatewayMetering
 internal import GatewayPolicy
 internal import GatewayProviders
 internal import GatewayRelay
@@ -33,12 +34,23 @@ package final class Gateway: Sendable {
     package let port: Int
     private let server: RelayServer
     private let store: any GatewayStore
+    private let environment: Environment
+    private let tls: TLSContexts
+    /// What is being served now.
+    private let current: Mutex<(settings: GatewaySettings, provider: OIDCProvider)>
     private let sweeper: Task<Void, Never>
 
-    private init(port: Int, server: RelayServer, store: any GatewayStore, log: Logger) {
+    private init(
+        port: Int, server: RelayServer, store: any GatewayStore, environment: Environment, tls: TLSContexts,
+        settings: GatewaySettings, provider: OIDCProvider,
+    ) {
         self.port = port
         self.server = server
         self.store = store
+        self.environment = environment
+        self.tls = tls
+        self.current = Mutex((settings, provider))
+        let log = environment.log
         self.sweeper = Task {
             while !Task.isCancelled {
                 try? await Task.sleep(for: .seconds(60))
@@ -54,7 +66,7 @@ package final class Gateway: Sendable {
     /// Starts a gateway, or says why it cannot: cheap checks first, so that a wrong file touches no database.
     package static func start(_ settings: GatewaySettings, _ environment: Environment) async throws -> Gateway {
         let log = environment.log
-        let tls = try self.serverTLS(settings.listen)
+        let tls = TLSContexts(try self.serverTLS(settings.listen))
         try self.checkPort(settings.listen)
 
         let rule = AddressGuard(allowsLoopback: environment.allowsLoopback)
@@ -67,17 +79,57 @@ package final class Gateway: Sendable {
             await store.close()
             throw error
         }
-        let server: RelayServer
         do {
-            server = try await self.assemble(
-                settings, environment, store: store, provider: try await provider, rule: rule)
+            let provider = try await provider
+            let serving = try self.assemble(settings, environment, store: store, provider: provider)
+            let server = try await RelayServer(
+                services: RelayServices(audit: environment.audit, log: log), serving: serving)
             let address = RelayServer.Address(host: settings.listen.host.unbracketed, port: settings.listen.port)
             let port = try await self.listen(server, address, tls)
-            return Gateway(port: port, server: server, store: store, log: log)
+            return Gateway(
+                port: port, server: server, store: store, environment: environment, tls: tls, settings: settings,
+                provider: provider)
         } catch {
             await store.close()
             throw error
         }
+    }
+
+    /// Serves other settings from the next request on; open requests end under those they began with.
+    ///
+    /// - Returns: The keys that have changed and need a restart, because they are bound to the listener or the store.
+    /// - Throws: `BootFailure` when the settings cannot be used; everything then stays as it was.
+    package func reload(_ settings: GatewaySettings) async throws -> [String] {
+        let old = self.current.withLock { $0 }
+        let fixed = Self.fixedKeys(old.settings, settings)
+        var settings = settings
+        settings.listen.host = old.settings.listen.host
+        settings.listen.port = old.settings.listen.port
+        settings.store = old.settings.store
+        if settings.listen.terminatesTLS != old.settings.listen.terminatesTLS { settings.listen = old.settings.listen }
+
+        let tls = try Self.serverTLS(settings.listen)
+        var provider = old.provider
+        if settings.digest(of: "oidc") != old.settings.digest(of: "oidc") || settings.digest(of: "oidc") == nil {
+            let rule = AddressGuard(allowsLoopback: self.environment.allowsLoopback)
+            provider = try await Self.discover(settings.oidc, rule, self.environment.log)
+        }
+        let serving = try Self.assemble(settings, self.environment, store: self.store, provider: provider)
+        try await self.server.replace(serving)
+        self.tls.replace(tls)
+        let served = (settings, provider)
+        self.current.withLock { $0 = served }
+        return fixed
+    }
+
+    /// Keys of `new` that differ and cannot change while running.
+    private static func fixedKeys(_ old: GatewaySettings, _ new: GatewaySettings) -> [String] {
+        var keys: [String] = []
+        if old.listen.host != new.listen.host { keys.append("listen.host") }
+        if old.listen.port != new.listen.port { keys.append("listen.port") }
+        if old.listen.terminatesTLS != new.listen.terminatesTLS { keys.append("listen.tls") }
+        if old.digest(of: "store") != new.digest(of: "store") { keys.append("store") }
+        return keys
     }
 
     /// Stops taking requests, lets open ones finish, and closes the store.
@@ -133,12 +185,12 @@ package final class Gateway: Sendable {
         }
     }
 
-    private static func listen(_ server: RelayServer, _ address: RelayServer.Address, _ tls: NIOSSLContext?)
+    private static func listen(_ server: RelayServer, _ address: RelayServer.Address, _ tls: TLSContexts)
         async throws -> Int
     {
         do {
-            guard let tls else { return try await server.listen(address, tls: nil) }
-            return try await server.listen(address, tls: { @Sendable () -> NIOSSLContext in tls })
+            guard let first = tls.current else { return try await server.listen(address, tls: nil) }
+            return try await server.listen(address, tls: { @Sendable () -> NIOSSLContext in tls.current ?? first })
         } catch {
             throw self.listenFailure(error, address.host, address.port)
         }
@@ -230,9 +282,9 @@ package final class Gateway: Sendable {
 
     private static func assemble(
         _ settings: GatewaySettings, _ environment: Environment, store: any GatewayStore, provider: OIDCProvider,
-        rule: AddressGuard,
-    ) async throws -> RelayServer {
+    ) throws -> RelayServing {
         let (audit, log) = (environment.audit, environment.log)
+        let rule = AddressGuard(allowsLoopback: environment.allowsLoopback)
         var edge = EdgeSettings()
         edge.access = settings.access
         edge.maximumBodyBytes = settings.maximumBodyBytes
@@ -247,7 +299,6 @@ package final class Gateway: Sendable {
             ),
             policies: settings.managed, firstByteTimeout: settings.firstByteTimeout, addressGuard: rule,
             upstreamTLS: try NIOSSLContext(configuration: .makeClientConfiguration()))
-        let current: @Sendable () -> RelayConfiguration = { relay }
 
         let publicURL = settings.listen.publicURL
         let tokens = SessionTokens(settings: settings.session, issuer: publicURL)
@@ -275,18 +326,35 @@ package final class Gateway: Sendable {
         CallbackRoutes(settings: settings, signIn: signIn, pages: pages, audit: audit, log: log).mount(on: routes)
         TokenRoutes(settings: settings, grants: grants, sessions: sessions, sealer: sealer, audit: audit, log: log)
             .mount(on: routes)
-        ModelRoutes(configuration: current).mount(on: routes)
+        ModelRoutes(configuration: relay).mount(on: routes)
         ManagedRoutes(audit: audit, log: log).mount(on: routes)
+        BootstrapRoutes(
+            configuration: relay, publicURL: publicURL, relaysTelemetry: !settings.telemetry.destinations.isEmpty,
+            adminGroups: settings.admin?.adminGroups ?? [], audit: audit, log: log
+        ).mount(on: routes)
         let collectors = OutboundClient(rule: .guarded(rule))
         TelemetryRoutes(relay: TelemetryRelay(settings: settings.telemetry, client: collectors, log: log)).mount(
             on: routes)
 
         let verifier = BearerVerifier(tokens: tokens)
         let responder = GatewayResponder(
-            routes: routes, verifier: verifier, configuration: current, audit: audit, log: log)
-        return try await RelayServer(
-            services: RelayServices(verifier: verifier, responder: responder, audit: audit, log: log),
-            configuration: relay)
+            routes: routes, verifier: verifier, configuration: relay, audit: audit, log: log)
+        return RelayServing(configuration: relay, verifier: verifier, responder: responder)
+    }
+}
+
+/// The certificate that new connections get; replaced when a reload brings a renewed one.
+private final class TLSContexts: Sendable {
+    private let context: Mutex<NIOSSLContext?>
+
+    init(_ context: NIOSSLContext?) {
+        self.context = Mutex(context)
+    }
+
+    var current: NIOSSLContext? { self.context.withLock { $0 } }
+
+    func replace(_ context: NIOSSLContext?) {
+        self.context.withLock { $0 = context }
     }
 }
 

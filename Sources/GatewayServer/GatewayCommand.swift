@@ -21,10 +21,14 @@ package enum GatewayCommand {
         case bootFailed
     }
 
-    package static func run(configuration path: String, environment: [String: String]) async -> Ending {
+    /// - Parameter watches: Whether the file, and those it names, are looked at for changes.
+    package static func run(configuration path: String, watches: Bool = false, environment: [String: String]) async
+        -> Ending
+    {
         let console = Console(environment: environment)
         defer { console.writer.close() }
-        let file = ConfigurationFile(path: path, expanding: .resolving(environment))
+        let file = ConfigurationFile(
+            path: path, .running(environment, allowsLoopback: console.allowsLoopback))
         guard let settings = file.settings else {
             for fault in file.report.sorted { console.writer.write(fault.line(inFile: path)) }
             let count = file.report.errors.count
@@ -35,11 +39,17 @@ package enum GatewayCommand {
         }
         console.audit.record(AuditEvent("config.load", ["path": .string(path), "sha256": .string(file.digest)]))
         for fault in file.report.warnings { console.log.warning("\(fault.line(inFile: path))") }
-        return await self.serve(settings, console, notices: [])
+        let source = ConfigurationSource(
+            path: path, environment: environment, allowsLoopback: console.allowsLoopback, first: file)
+        return await self.serve(settings, console, notices: [], reloading: source, watches: watches)
     }
 
     /// Serves until a signal. `notices` are printed under the banner.
-    static func serve(_ settings: GatewaySettings, _ console: Console, notices: [String]) async -> Ending {
+    static func serve(
+        _ settings: GatewaySettings, _ console: Console, notices: [String],
+        reloading source: ConfigurationSource? = nil,
+        watches: Bool = false,
+    ) async -> Ending {
         let gateway: Gateway
         do {
             gateway = try await Gateway.start(
@@ -51,19 +61,28 @@ package enum GatewayCommand {
         }
         for line in Banner.lines(settings, port: gateway.port, notices: notices) { console.writer.write(line) }
         for fact in Banner.facts(settings, port: gateway.port) { console.log.info("\(fact)") }
-        return await self.untilSignalled(gateway, console)
+        let reloader = source.map { Reloader(gateway: gateway, source: $0, audit: console.audit, log: console.log) }
+        let watcher = watches ? reloader.map { reloader in Task { await reloader.watch() } } : nil
+        defer { watcher?.cancel() }
+        return await self.untilSignalled(gateway, console, reloader)
     }
 
     /// The first signal begins the drain, the second ends it at once.
-    private static func untilSignalled(_ gateway: Gateway, _ console: Console) async -> Ending {
+    private static func untilSignalled(_ gateway: Gateway, _ console: Console, _ reloader: Reloader?) async -> Ending {
         let hurry = Flag()
-        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
+        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
         let (first, begin) = AsyncStream.makeStream(of: UnixSignal.self)
         return await withTaskGroup(of: Ending?.self) { group in
             group.addTask {
                 var isDraining = false
                 for await signal in signals {
-                    if isDraining {
+                    if signal == .sighup {
+                        if let reloader, !isDraining {
+                            Task { await reloader.reload(because: "SIGHUP") }
+                        } else {
+                            console.log.info("SIGHUP received: there is nothing to reload")
+                        }
+                    } else if isDraining {
                         console.log.warning("\(signal) received while shutting down: open requests are closed now")
                         hurry.raise()
                     } else {
@@ -77,7 +96,7 @@ package enum GatewayCommand {
                 guard let signal = await first.first(where: { _ in true }) else { return nil }
                 let limit = console.drainLimit
                 console.log.info(
-                    "\(signal) received: shutting down. Refusing new connections; open requests get up to \(limit) to finish (set by CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS)"
+                    "\(signal) received: shutting down. Refusing new requests; open requests get up to \(limit) to finish (set by CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS)"
                 )
                 let cut = await gateway.stop(within: limit) { hurry.isRaised }
                 guard cut > 0 else {

@@ -63,10 +63,10 @@ struct ConfigValidatorTests {
         #expect(faults.count == 1, "\(faults)")
     }
 
-    @Test("of rules over several keys come only when the keys are right by themselves")
-    func rulesComeLast() {
+    @Test("of rules over several keys come beside those of single keys")
+    func rulesComeToo() {
         #expect(self.faults("name: n\non: true\n") == ["f:1:1: needs count when on is true."])
-        #expect(self.faults("name: 5\non: true\n").count == 1)
+        #expect(self.faults("name: 5\non: true\n").count == 2)
     }
 
     @Test(

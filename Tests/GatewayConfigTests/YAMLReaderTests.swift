@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import GatewayConfig
 import GatewayCore
 import Testing
@@ -65,12 +66,24 @@ struct YAMLReaderTests {
     }
 
     @Test(
-        "warns about what looks like a variable and is none", arguments: ["${V:-x}", "${ V }", "a${file:/x}b", "${}"])
+        "warns about what looks like a variable and is none",
+        arguments: ["${V:+x}", "${ V }", "${V-x}", "${}", "a ${V"])
     func warnsAboutLookalikes(_ text: String) {
         let (node, faults) = self.read("a: \"\(text)\"\n", ["V": "1"])
         #expect(node?["a"]?.string == text)
         #expect(faults.count == 1)
         #expect(faults.first?.contains("warning") == true)
+    }
+
+    @Test("gives a default where a variable is missing or empty, and files anywhere in a value")
+    func expandsDefaultsAndFiles() throws {
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent(RandomToken.make()).path
+        try Data("\u{FEFF} from ${V} file\n".utf8).write(to: URL(fileURLWithPath: path))
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let (node, faults) = self.read(
+            "a: ${NO:-x y}\nb: ${EMPTY:-z}\nc: ${V:-z}\nd: <${file:\(path)}>${NO:-}\n", ["V": "1", "EMPTY": ""])
+        #expect(faults.isEmpty)
+        #expect(["a", "b", "c", "d"].map { node?[$0]?.string } == ["x y", "z", "1", "<from ${V} file>"])
     }
 
     @Test("leaves secrets alone when asked to")

@@ -376,7 +376,9 @@ struct RelayTests {
         #expect(await eventually { arrivals.text.contains("one") })
         async let cut = gateway.gateway.stop(within: .seconds(10))
         try await Task.sleep(for: .milliseconds(300))
-        await #expect(throws: OutboundError.self) { try await gateway.send("GET", "/healthz", timeout: .seconds(2)) }
+        #expect(try await gateway.send("GET", "/healthz").status == 200)
+        #expect(try await gateway.send("GET", "/readyz").status == 503)
+        #expect(try await gateway.message(bearer).status == 503)
         #expect(try await answer.status == 200)
         #expect(arrivals.text.contains("two"))
         #expect(await cut == 0)
@@ -410,6 +412,62 @@ struct RelayTests {
                 return try await group.reduce(into: []) { $0.append($1) }
             }
             #expect(statuses == Array(repeating: 200, count: 400))
+        }
+    }
+
+    @Test("is reloaded every moment without losing a request or mixing two configurations")
+    func reloads() async throws {
+        let upstream = try await ScriptedServer { _ in
+            [.streamHead, .chunk("data: one\n\n"), .pause(.milliseconds(20)), .chunk("data: two\n\n"), .lastChunk]
+        }
+        try await withGateway(upstreams: [upstream.url]) { gateway in
+            let bearer = try await gateway.signIn().bearer
+            let other = TestGateway.settings(
+                provider: gateway.provider, upstreams: [upstream.url, upstream.url], port: gateway.gateway.port)
+            let same = TestGateway.settings(
+                provider: gateway.provider, upstreams: [upstream.url], port: gateway.gateway.port)
+            let isDone = Mutex(false)
+            async let reloads = {
+                var count = 0
+                while !isDone.withLock({ $0 }) {
+                    let pending = try await gateway.gateway.reload(count % 2 == 0 ? other : same)
+                    #expect(pending.isEmpty)
+                    count += 1
+                    try await Task.sleep(for: .milliseconds(5))
+                }
+                return count
+            }()
+            let bad = try await withThrowingTaskGroup(of: Int.self) { group in
+                for _ in 0..<8 {
+                    group.addTask {
+                        var bad = 0
+                        for _ in 0..<40 {
+                            let arrivals = Arrivals()
+                            let status = try await self.stream(gateway, bearer, into: arrivals).status
+                            if status != 200 || !arrivals.text.hasSuffix("two\n\n") { bad += 1 }
+                        }
+                        return bad
+                    }
+                }
+                return try await group.reduce(0, +)
+            }
+            isDone.withLock { $0 = true }
+            #expect(bad == 0)
+            let count = try await reloads
+            #expect(count > 20)
+        }
+        await upstream.stop()
+    }
+
+    @Test("keeps its address and its store over a reload, and says so")
+    func fixedKeys() async throws {
+        try await withGateway { gateway in
+            var settings = TestGateway.settings(
+                provider: gateway.provider, upstreams: ["http://127.0.0.1:9"], port: gateway.gateway.port)
+            settings.listen.port = 1
+            let pending = try await gateway.gateway.reload(settings)
+            #expect(pending == ["listen.port"])
+            #expect(try await gateway.send("GET", "/healthz").status == 200)
         }
     }
 }

@@ -17,7 +17,7 @@ struct AnthropicProviderTests {
             endpoint: .messages, query: "?beta=true", headers: headers, model: "claude-sonnet-4-5",
             modelRanges: [9..<28],
             principal: principal, requestID: RequestID())
-        return provider.request(for: call, upstreamModel: "claude-sonnet-4-5-20250929", upstream)
+        return try! provider.request(for: call, upstreamModel: "claude-sonnet-4-5-20250929", upstream)
     }
 
     @Test("passes open lists, withholds the rest, and signs with its own key")
@@ -114,6 +114,8 @@ struct AnthropicProviderTests {
     func refusesReservedHeaders(_ name: String) {
         let node = ConfigNode(
             .mapping([.init(key: name, position: ConfigPosition(line: 1, column: 1), value: ConfigNode(.string("v")))]))
-        #expect(UpstreamHeaders.complaint(node) != nil)
+        var report = ConfigReport()
+        UpstreamHeaders.inspection(node, &report)
+        #expect(report.errors.count == 1)
     }
 }

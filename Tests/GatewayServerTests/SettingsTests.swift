@@ -21,13 +21,13 @@ struct SettingsTests {
         """
 
     private func faults(_ text: String, warnings: Bool = false) -> [String] {
-        let file = ConfigurationFile(path: "f", text: Data(text.utf8), expanding: .resolving([:]))
+        let file = ConfigurationFile(path: "f", text: Data(text.utf8), .running([:], allowsLoopback: true))
         return (warnings ? file.report.warnings : file.report.errors).map { "\($0.path): \($0.message)" }
     }
 
     @Test("is read with its defaults")
     func defaults() throws {
-        let file = ConfigurationFile(path: "f", text: Data(Self.good.utf8), expanding: .resolving([:]))
+        let file = ConfigurationFile(path: "f", text: Data(Self.good.utf8), .running([:], allowsLoopback: true))
         let settings = try #require(file.settings, "\(file.report.sorted)")
         #expect(settings.listen.publicURL == "http://127.0.0.1:8805")
         #expect(settings.oidc.allowedEmailDomains == ["example.com"])
@@ -54,7 +54,7 @@ struct SettingsTests {
             ("upstreams: [ { provider: anthropic } ]", "auth: is required"),
             (
                 "upstreams: [ { provider: anthropic, auth: { api_key: a, oauth_token: b } } ]",
-                "cannot stand beside api_key"
+                "cannot stand beside another form"
             ),
             (
                 "upstreams: [ { provider: anthropic, auth: { api_key: a } }, { provider: anthropic, auth: { api_key: a } } ]",
@@ -70,7 +70,7 @@ struct SettingsTests {
             ),
             (
                 "upstreams: [ { provider: anthropic, auth: { api_key: a }, headers: { host: x } } ]",
-                "'host' is reserved"
+                "headers.host: is reserved"
             ),
             ("models: [ { id: a, upstream_model: { nope: x } } ]", "no upstream is named 'nope'"),
             ("models: [ { id: a, upstream_model: {} } ]", "is empty"),
@@ -106,6 +106,29 @@ struct SettingsTests {
                 "managed: { policies: [ { match: {}, cli: { availableModels: [] } } ] }",
                 "every request of these developers is refused"
             ), ("admin: {}", "no effect in this version"),
+            ("listen: { host: 0.0.0.0, public_url: \"https://gw.example.com\" }", "listen.trusted_proxies"),
+            ("session: { jwt_secret: 0123456789abcdef0123456789abcdefX, ttl_hours: 48 }", "more than a day"),
+            (
+                "managed: { policies: [ { match: { groups: [a, b] } }, { match: { groups: [b] } } ] }",
+                "taken by managed.policies[0] already"
+            ),
+            (
+                "models: [ { id: m, upstream_model: { anthropic: x } } ]\nadmin: {}",
+                "has no known price for 'x'"
+            ),
+            (
+                "upstreams: [ { provider: anthropic, auth: { api_key: k }, models: [claude-opus-9] } ]",
+                "sends no model to this upstream"
+            ),
+            (
+                "pricing: { overrides: [ { upstream: anthropic, model: gpt, input: 1, output: 1, cache_read: 1, cache_write: 1 } ] }\nadmin: {}",
+                "this price is never used"
+            ),
+            (
+                "managed: { policies: [ { match: { groups: [platform] } }, { match: { groups: [data, platfrom] } }, { match: { groups: [platform, x] } } ] }",
+                "did you mean platform?"
+            ),
+            ("models: []\nauto_include_builtin_models: false", "there is no model at all"),
         ])
     func warnings(_ line: String, _ text: String) {
         let key = line.prefix { $0 != ":" }
@@ -118,7 +141,7 @@ struct SettingsTests {
     func notice() throws {
         let file = ConfigurationFile(
             path: "f", text: Data((Self.good + "login_notice: \"  Use your\\nwork\\u202E\\t account  \"\n").utf8),
-            expanding: .resolving([:]))
+            .running([:], allowsLoopback: true))
         #expect(file.settings?.loginNotice == "Use your work account")
     }
 }

@@ -23,11 +23,13 @@ package actor OIDCProvider {
     package nonisolated let document: DiscoveryDocument
     private var keys: SigningKeys?
     private var keysFetchedAt: ContinuousClock.Instant?
+    private let directory: GoogleDirectory?
 
     package init(settings: OIDCSettings, document: DiscoveryDocument, client: OutboundClient) {
         self.settings = settings
         self.document = document
         self.client = client
+        self.directory = settings.googleGroups.map { GoogleDirectory(settings: $0, client: client) }
     }
 
     /// Reads the discovery document.
@@ -105,6 +107,16 @@ package actor OIDCProvider {
             let id = FormCoding.escape(self.settings.clientID)
             let secret = FormCoding.escape(self.settings.clientSecret.reveal())
             headers.append(("authorization", "Basic " + Base64.encode(Array("\(id):\(secret)".utf8))))
+        case .privateKey:
+            guard
+                let assertion = try self.settings.assertion?.token(
+                    clientID: self.settings.clientID, audience: self.document.tokenEndpoint, now: .now)
+            else { throw SignInFailure.unavailable("oidc.client_assertion cannot sign") }
+            fields += [
+                ("client_id", self.settings.clientID),
+                ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+                ("client_assertion", assertion),
+            ]
         }
         var request = OutboundRequest.form(self.document.tokenEndpoint, fields, timeout: Self.requestTimeout)
         request.headers += headers.filter { $0.name != "accept" }
@@ -144,6 +156,14 @@ package actor OIDCProvider {
         } else {
             throw SignInFailure.rejected(
                 "the token endpoint answered without an id_token; check that oidc.scopes has openid")
+        }
+        if let directory = self.directory {
+            guard let email = claims.email else {
+                throw SignInFailure.rejected(
+                    "google_groups needs the e-mail address, which the id_token lacks; check oidc.scopes and oidc.email_claim"
+                )
+            }
+            claims.groups = try await directory.groups(of: email)
         }
         let principal = try claims.principal(settings: self.settings)
         return Grant(principal: principal, refreshToken: answer["refresh_token"]?.string.map(Secret.init) ?? fallback)

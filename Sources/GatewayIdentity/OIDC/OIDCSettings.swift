@@ -8,6 +8,7 @@ package struct OIDCSettings: Sendable {
     package enum ClientAuthentication: String, Sendable {
         case basic = "client_secret_basic"
         case post = "client_secret_post"
+        case privateKey = "private_key_jwt"
     }
 
     package var issuer: String
@@ -29,6 +30,9 @@ package struct OIDCSettings: Sendable {
     package var usesProxy = false
     package var formActionOrigins: [String] = []
     package var trustedCertificates: String?
+    /// With `authentication` set to `privateKey`.
+    package var assertion: ClientAssertion?
+    package var googleGroups: GoogleDirectory.Settings?
 
     package init(issuer: String, clientID: String, clientSecret: Secret) {
         self.issuer = issuer
@@ -58,6 +62,16 @@ package struct OIDCSettings: Sendable {
         self.usesProxy = node["use_proxy"]?.boolean ?? false
         self.formActionOrigins = (node["form_action_origins"]?.strings ?? []).compactMap { WebURL($0)?.origin }
         self.trustedCertificates = node["ca_cert_pem"]?.string.flatMap { $0.isEmpty ? nil : $0 }
+        if let assertion = node["client_assertion"], let key = assertion["private_key_pem"]?.secret,
+            let certificate = assertion["certificate_pem"]?.string
+        {
+            self.assertion = try? ClientAssertion(privateKeyPEM: key, certificatePEM: certificate)
+        }
+        if let google = node["google_groups"] {
+            self.googleGroups = GoogleDirectory.Settings(
+                keyPath: google["service_account_json_path"]?.string ?? "",
+                adminEmail: google["admin_email"]?.string ?? "")
+        }
     }
 
     /// Where the discovery document is (OpenID Connect Discovery 1.0 §4).

@@ -50,10 +50,3 @@ package struct Sealer: Sendable {
         return try? JSONValue(parsing: plain)
     }
 }
-
-/// Names values in the store without holding them there.
-package enum Digest {
-    package static func hexadecimal(_ text: String) -> String {
-        Hexadecimal.encode(SHA256.hash(data: Data(text.utf8)))
-    }
-}

@@ -26,7 +26,13 @@ package struct SessionSettings: Sendable {
             "At least 32 random characters, the same on every replica (openssl rand -base64 48). A list signs with its first entry and accepts all.",
             example: "${GATEWAY_JWT_SECRET}"),
         ConfigKey(
-            "ttl_hours", .number(above: 0, maximum: 720), default: "1",
-            "How long a developer's bearer lives. It is also how long a disabled developer can go on."),
+            "ttl_hours", .number(above: 0, maximum: 87_600), default: "1",
+            "How long a developer's bearer lives. It is also how long a disabled developer can go on.",
+            inspect: { node, report in
+                if let hours = node.number, hours > 24 {
+                    report.warning(
+                        node, "is more than a day: somebody who is disabled can go on for that long. Use 1 to 24.")
+                }
+            }),
     ])
 }

@@ -6,11 +6,24 @@ package import GatewayCore
 /// Anthropic's Messages API, or anything that speaks it: bytes pass as they came, with other credentials.
 package struct AnthropicProvider: Provider {
     package static let name = "anthropic"
-    package static let defaultBaseURL = "https://api.anthropic.com"
+    /// Anthropic's own API.
+    package static let ownAddress = "https://api.anthropic.com"
+
+    package static func baseURL(_ node: ConfigNode) -> String { self.ownAddress }
 
     package enum Credential: Sendable {
         case apiKey(Secret)
         case oauthToken(Secret)
+        case federation(Federation)
+    }
+
+    /// Workload identity federation: a token of the machine's own identity is exchanged for one of Anthropic's.
+    package struct Federation: Sendable, Equatable {
+        package let ruleID: String
+        package let organizationID: String
+        package let tokenFile: String
+        package let workspaceID: String?
+        package let serviceAccountID: String?
     }
 
     private let credential: Credential
@@ -23,9 +36,20 @@ package struct AnthropicProvider: Provider {
 
     package init(_ node: ConfigNode) {
         let auth = node["auth"]
+        let credential: Credential
+        if let rule = auth?["federation_rule_id"]?.string {
+            credential = .federation(
+                Federation(
+                    ruleID: rule, organizationID: auth?["organization_id"]?.string ?? "",
+                    tokenFile: auth?["identity_token_file"]?.string ?? "",
+                    workspaceID: auth?["workspace_id"]?.string, serviceAccountID: auth?["service_account_id"]?.string))
+        } else {
+            credential =
+                auth?["oauth_token"]?.secret.map(Credential.oauthToken)
+                ?? .apiKey(auth?["api_key"]?.secret ?? Secret(""))
+        }
         self.init(
-            credential: auth?["oauth_token"]?.secret.map(Credential.oauthToken)
-                ?? .apiKey(auth?["api_key"]?.secret ?? Secret("")),
+            credential: credential,
             forwardsIdentity: node["forward_user_identity"]?.boolean ?? false)
     }
 
@@ -33,8 +57,10 @@ package struct AnthropicProvider: Provider {
         model.id
     }
 
-    package func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings) -> UpstreamRequest
+    package func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings)
+        throws(ProviderRefusal) -> UpstreamRequest
     {
+        if case .federation = self.credential { throw .unsupported("federation is not built in yet") }
         var request = UpstreamRequest(
             target: upstream.basePath + call.endpoint.path + call.query,
             headers: self.headers(for: call, upstream))
@@ -65,6 +91,7 @@ package struct AnthropicProvider: Provider {
         case .oauthToken(let token):
             out.append(("authorization", "Bearer " + token.reveal()))
             beta.append("oauth-2025-04-20")
+        case .federation: break
         }
         if !out.contains(where: { $0.name.lowercased() == "accept-encoding" }) {
             out.append(("accept-encoding", "identity"))
@@ -114,26 +141,52 @@ extension AnthropicProvider {
                             "api_key", .string(minimum: 1), "A key, sent as x-api-key.", example: "${ANTHROPIC_API_KEY}"
                         ),
                         ConfigKey("oauth_token", .string(minimum: 1), "A bearer token instead of a key."),
+                        ConfigKey(
+                            "federation_rule_id", .string(minimum: 1),
+                            "A federation rule: the machine's own identity token is exchanged for a short-lived one."),
+                        ConfigKey(
+                            "organization_id", .string(minimum: 1), "With federation_rule_id, the organization."),
+                        ConfigKey(
+                            "identity_token_file", .string(minimum: 1),
+                            "With federation_rule_id, the path of the identity token; read anew for each exchange."),
+                        ConfigKey("workspace_id", .string(minimum: 1), "With federation_rule_id, the workspace."),
+                        ConfigKey(
+                            "service_account_id", .string(minimum: 1), "With federation_rule_id, the service account."
+                        ),
                     ],
-                    rules: [
-                        { node, report in
-                            switch (node["api_key"], node["oauth_token"]) {
-                            case (nil, nil): report.error(node, "needs api_key or oauth_token.")
-                            case (_?, let token?): report.error(token, "cannot stand beside api_key; keep one of them.")
-                            default: break
-                            }
-                        }
-                    ])),
-            required: true, "The gateway's credential at this upstream: api_key or oauth_token."),
+                    rules: [authenticationRule])),
+            required: true,
+            "The gateway's credential at this upstream: api_key, oauth_token, or the keys of a federation."),
         ConfigKey(
             "forward_user_identity", .boolean, default: "false",
             "Adds the developer's subject and e-mail address as headers, for a proxy that you run at base_url."),
     ]
 
+    /// Exactly one of the three forms.
+    private static let authenticationRule: ConfigSection.Rule = { node, report in
+        let forms = ["api_key", "oauth_token", "federation_rule_id"].compactMap { node[$0] }
+        if forms.isEmpty { report.error(node, "needs api_key, oauth_token, or federation_rule_id.") }
+        for extra in forms.dropFirst() {
+            report.error(extra, "cannot stand beside another form of credential; keep one of them.")
+        }
+        let isFederated = node["federation_rule_id"] != nil
+        for name in ["organization_id", "identity_token_file", "workspace_id", "service_account_id"] {
+            switch (isFederated, node[name]) {
+            case (false, let key?): report.error(key, "belongs to federation_rule_id, which is not set; remove it.")
+            case (true, nil) where name == "organization_id" || name == "identity_token_file":
+                report.add(
+                    ConfigFault(
+                        .error, at: node.position, node.path.appending(name),
+                        "is required beside federation_rule_id."))
+            default: break
+            }
+        }
+    }
+
     package static let rules: [ConfigSection.Rule] = [
         { node, report in
             guard let key = node["forward_user_identity"], key.boolean == true else { return }
-            let host = WebURL(node["base_url"]?.string ?? defaultBaseURL)?.host ?? ""
+            let host = WebURL(node["base_url"]?.string ?? ownAddress)?.host ?? ""
             if host == "api.anthropic.com" || host.hasSuffix(".anthropic.com") {
                 report.error(
                     key,

@@ -18,6 +18,16 @@ package struct BuiltInModel: Sendable {
     /// Whether `/v1/models` lists it; the others are accepted when asked for.
     package let isListed: Bool
 
+    /// The model that a request or a provider's id means, in any spelling and with any geographic prefix.
+    package static func spelled(_ name: String) -> BuiltInModel? {
+        let name = name.lowercased()
+        if let known = self.all.first(where: { $0.spellings.contains(name) || $0.bedrock == name }) { return known }
+        // `us.`, `eu.`, `apac.`, `global.`: inference profiles of one foundation model.
+        guard let dot = name.firstIndex(of: "."), name[..<dot].allSatisfy(\.isLetter) else { return nil }
+        let bare = String(name[name.index(after: dot)...])
+        return self.all.first { $0.bedrock == bare }
+    }
+
     /// Every spelling that a request may carry, lower-cased.
     package var spellings: Set<String> {
         var all: Set<String> = [self.id, "us." + self.bedrock, self.vertex, self.foundry]

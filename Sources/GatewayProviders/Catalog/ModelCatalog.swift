@@ -125,6 +125,18 @@ package struct ModelCatalog: Sendable {
         return Array(repeating: .unknown, count: self.upstreamCount)
     }
 
+    /// Whether a price for that model at that upstream can ever be used: the model is requested under that name there,
+    /// or it is the id that the upstream gets.
+    package func canBill(_ model: String, upstream: Int) -> Bool {
+        if case .upstreamID = self.resolve(model)[upstream] { return true }
+        let meant = BuiltInModel.spelled(model)
+        return self.resolutions.contains { spelling, row in
+            guard case .upstreamID(let id) = row[upstream] else { return false }
+            if id.lowercased() == model.lowercased() { return true }
+            return meant.map { $0.spellings.contains(spelling) } ?? false
+        }
+    }
+
     private static func serving(_ row: [Resolution]) -> [Int] {
         row.indices.filter { if case .upstreamID = row[$0] { true } else { false } }
     }

@@ -174,8 +174,17 @@ final class InferenceExchange: UpstreamDelegate {
             self.upstream = connection
             self.isReadingPaused = false
             let upstream = self.currentUpstream
-            let request = upstream.provider.request(
-                for: self.call, upstreamModel: self.candidates[self.next].model, upstream)
+            let request: UpstreamRequest
+            do throws(ProviderRefusal) {
+                request = try upstream.provider.request(
+                    for: self.call, upstreamModel: self.candidates[self.next].model, upstream)
+            } catch {
+                self.dropUpstream()
+                switch error {
+                case .unsupported(let reason): self.attemptFailed(.noAnswer(reason))
+                }
+                return
+            }
             let slices = BodySlices.apply(request.edits, to: self.body)
             var headers = HTTPHeaders(request.headers)
             headers.replaceOrAdd(name: "content-length", value: String(slices.reduce(0) { $0 + $1.readableBytes }))

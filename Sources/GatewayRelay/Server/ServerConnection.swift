@@ -15,7 +15,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
     /// A request of which the head is known.
     private struct Incoming {
         enum Destination {
-            case inference(InboundCall.Endpoint, Caller, RelayGeneration)
+            case inference(InboundCall.Endpoint, Caller)
             case plain
         }
 
@@ -24,6 +24,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         let requestID: RequestID
         let client: IPAddress
         let destination: Destination
+        let generation: RelayGeneration
         var body: ByteBuffer
     }
 
@@ -281,6 +282,10 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         let edge = generation.configuration.edge
         let isProbe = target.path == "/healthz" || target.path == "/readyz"
 
+        if self.shared.isDraining, target.path != "/healthz" {
+            self.refuseDraining(isReadiness: target.path == "/readyz", head)
+            return
+        }
         let client: IPAddress
         switch edge.access.client(peer: self.peer, forwardedFor: head.headers["x-forwarded-for"]) {
         case .success(let address):
@@ -304,14 +309,14 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         let destination: Incoming.Destination
         if head.method == .POST, let endpoint = Self.endpoint(target.path) {
             switch generation.caller(authorization: Self.authorization(head)) {
-            case .success(let caller): destination = .inference(endpoint, caller, generation)
+            case .success(let caller): destination = .inference(endpoint, caller)
             case .failure(let failure):
                 self.auditDenied(failure.problem, path: target.path, client: client)
                 self.respondEarly(.error(.invalidToken, requestID: self.requestID), head)
                 return
             }
         } else {
-            if let refusal = self.services.responder.immediateAnswer(to: request) {
+            if let refusal = generation.responder.immediateAnswer(to: request) {
                 self.respondEarly(refusal, head)
                 return
             }
@@ -319,7 +324,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         }
         var incoming = Incoming(
             head: head, target: target, requestID: self.requestID, client: client, destination: destination,
-            body: ByteBuffer())
+            generation: generation, body: ByteBuffer())
         let length = Self.declaredLength(head)
         if length > 0 {
             incoming.body = self.channel.allocator.buffer(capacity: min(length, 1 << 20))
@@ -375,6 +380,17 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         return nil
     }
 
+    /// This process is about to end: whoever asks is told to go elsewhere.
+    private func refuseDraining(isReadiness: Bool, _ head: HTTPRequestHead) {
+        if isReadiness {
+            self.respondEarly(.text(.serviceUnavailable, "shutting down"), head)
+            return
+        }
+        let envelope = ErrorEnvelope(
+            status: 503, type: "overloaded_error", message: "this gateway is shutting down; try again")
+        self.respondEarly(.error(envelope, requestID: self.requestID), head)
+    }
+
     private func deny(_ reason: String, client: IPAddress, _ head: HTTPRequestHead) {
         self.services.audit.record(
             AuditEvent(
@@ -408,9 +424,10 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
 
     private func answer(_ incoming: Incoming) {
         switch incoming.destination {
-        case .inference(let endpoint, let caller, let generation):
+        case .inference(let endpoint, let caller):
             let exchange = InferenceExchange(
-                connection: self, generation: generation, caller: caller, endpoint: endpoint, target: incoming.target,
+                connection: self, generation: incoming.generation, caller: caller, endpoint: endpoint,
+                target: incoming.target,
                 head: incoming.head, body: incoming.body, requestID: incoming.requestID)
             self.exchange = exchange
             exchange.start()
@@ -419,7 +436,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
                 method: incoming.head.method, path: incoming.target.path, query: incoming.target.query ?? "",
                 headers: incoming.head.headers, body: incoming.body, requestID: incoming.requestID,
                 client: incoming.client)
-            let responder = self.services.responder
+            let responder = incoming.generation.responder
             let bound = NIOLoopBound(self, eventLoop: self.shared.loop)
             let number = self.exchangeNumber
             self.task = Task {

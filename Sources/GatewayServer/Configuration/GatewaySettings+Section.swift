@@ -2,6 +2,7 @@
 
 package import GatewayConfig
 internal import GatewayIdentity
+internal import GatewayMetering
 internal import GatewayPolicy
 internal import GatewayProviders
 internal import GatewayStore
@@ -44,22 +45,22 @@ extension GatewaySettings {
             ConfigKey("limits", .section(limits), "Bounds on requests."),
             ConfigKey("timeouts", .section(timeouts), "Bounds on waiting."),
             ConfigKey("rate_limits", .section(RateLimit.section), "Bounds on sign-ins."),
-            ConfigKey("admin", .open, "Spend limits and their administration."),
-            ConfigKey("enforcement", .open, "How spend limits behave when the store fails."),
-            ConfigKey("pricing", .open, "Prices that differ from the list prices."),
+            ConfigKey(
+                "admin", .section(AdminSettings.section),
+                "Spend limits and their administration; the section turns metering on."),
+            ConfigKey(
+                "enforcement", .section(EnforcementSettings.section), "How spend limits behave when the store fails."),
+            ConfigKey("pricing", .section(PricingSettings.section), "Prices that differ from the list prices."),
+            ConfigKey(
+                "cri", .section(CustomerRoutedInference.section),
+                "Customer-routed inference; read for compatibility, not served."),
         ],
         rules: [
             { root, report in
                 if let upstreams = root["upstreams"] { UpstreamSettings.rules(upstreams, into: &report) }
                 if let managed = root["managed"] { ManagedSection.rules(managed, into: &report) }
                 checkModels(root, into: &report)
-                for name in ["admin", "enforcement", "pricing"] {
-                    if let node = root[name] {
-                        report.warning(
-                            node, "is accepted but has no effect in this version: spend is neither metered nor limited."
-                        )
-                    }
-                }
+                checkSpend(root, into: &report)
                 if root["telemetry"]?["forward_to"]?.list.isEmpty == false, root["listen"]?["public_url"] == nil {
                     report.warning(
                         root["telemetry"]!,
@@ -84,8 +85,45 @@ extension GatewaySettings {
             "How long an upstream may take to begin its answer, in milliseconds. What follows may take any time.")
     ])
 
+    /// Sections that only have a meaning together.
+    private static func checkSpend(_ root: ConfigNode, into report: inout ConfigReport) {
+        if root["admin"] == nil, let key = root["enforcement"]?["fail_closed_on_error"], key.boolean == true {
+            report.error(
+                key, "has no effect without an admin section, which turns metering on; add it, or remove this.")
+        }
+        if let admin = root["admin"] {
+            report.warning(admin, "has no effect in this version: spend is neither metered nor limited.")
+        }
+        guard let pricing = root["pricing"] else { return }
+        if root["admin"] == nil, root["managed"]?["policies"]?.list.isEmpty != false {
+            report.error(
+                pricing,
+                "has no effect without an admin section or a managed policy, which are what reads prices; add one, or remove this."
+            )
+        }
+        let names = self.upstreamNames(root)
+        var seen: Set<String> = []
+        for row in pricing["overrides"]?.list ?? [] {
+            guard let upstream = row["upstream"], let name = upstream.string, let model = row["model"]?.string else {
+                continue
+            }
+            if !names.contains(name), !upstream.isUnresolved {
+                report.error(
+                    upstream, "no upstream has this name; write one of \(names.sorted().joined(separator: ", ")).")
+            }
+            let meant = BuiltInModel.spelled(model)?.id ?? model.lowercased()
+            if !seen.insert("\(name) \(meant)").inserted {
+                report.error(row, "another row has the price of this model at this upstream; keep one of them.")
+            }
+        }
+    }
+
+    private static func upstreamNames(_ root: ConfigNode) -> Set<String> {
+        Set((root["upstreams"]?.list ?? []).compactMap { ($0["name"] ?? $0["provider"])?.string })
+    }
+
     private static func checkModels(_ root: ConfigNode, into report: inout ConfigReport) {
-        let names = Set((root["upstreams"]?.list ?? []).compactMap { ($0["name"] ?? $0["provider"])?.string })
+        let names = self.upstreamNames(root)
         for model in root["models"]?.list ?? [] {
             for target in model["upstream_model"]?.members ?? [] where !names.contains(target.key) {
                 report.add(

@@ -3,6 +3,7 @@
 package import GatewayConfig
 package import GatewayCore
 package import GatewayIdentity
+package import GatewayMetering
 package import GatewayPolicy
 package import GatewayProviders
 package import GatewayRelay
@@ -29,6 +30,12 @@ package struct GatewaySettings: Sendable {
     package var deviceVerifyLimit: RateLimit
     package var loginNotice: String?
     package var connectionTimeouts = ConnectionTimeouts()
+    /// `nil` when spend is neither metered nor limited.
+    package var admin: AdminSettings?
+    package var pricing = PricingSettings()
+    package var failsClosed = false
+    /// Digests of the sections as read, so that a reload can tell which have changed.
+    private var digests: [String: String] = [:]
 
     /// Settings from parts, with every default.
     package init(
@@ -65,7 +72,8 @@ package struct GatewaySettings: Sendable {
             telemetry: pushes
                 ? TelemetryVariables.make(
                     endpoint: self.listen.publicURL,
-                    signals: (telemetry.takes(.metrics), telemetry.takes(.logs), telemetry.takes(.traces))) : [:])
+                    signals: (telemetry.takes(.metrics), telemetry.takes(.logs), telemetry.takes(.traces)),
+                    attributes: telemetry.resourceAttributes) : [:])
         self.access = AccessControl(access: root["access_control"], trustedProxies: root["listen"]?["trusted_proxies"])
         let limits = section("limits")
         self.maximumBodyBytes = limits["max_request_bytes"]?.integer ?? self.maximumBodyBytes
@@ -78,6 +86,17 @@ package struct GatewaySettings: Sendable {
         self.deviceAuthorizationLimit = RateLimit(rates["device_authorization"], default: .deviceAuthorization)
         self.deviceVerifyLimit = RateLimit(rates["device_verify"], default: .deviceVerify)
         self.loginNotice = root["login_notice"]?.string.map(Self.oneLine)
+        self.admin = root["admin"].map(AdminSettings.init)
+        if let pricing = root["pricing"] { self.pricing = PricingSettings(pricing) }
+        for member in root.members {
+            self.digests[member.key] = Digest.hexadecimal(member.value.json.text())
+        }
+        self.failsClosed = root["enforcement"]?["fail_closed_on_error"]?.boolean ?? false
+    }
+
+    /// `nil` when the section is absent or the settings come from no file.
+    package func digest(of section: String) -> String? {
+        self.digests[section]
     }
 
     /// Runs of white space and control characters become one space.

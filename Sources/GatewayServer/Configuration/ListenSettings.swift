@@ -20,7 +20,7 @@ package struct ListenSettings: Sendable {
     }
 
     package init(_ node: ConfigNode) {
-        self.host = node["host"]?.string ?? "0.0.0.0"
+        self.host = node["host"]?.string.flatMap { $0.isEmpty ? nil : $0 } ?? "0.0.0.0"
         self.port = node["port"]?.integer ?? 8080
         self.certificateFile = node["tls"]?["cert"]?.string
         self.keyFile = node["tls"]?["key"]?.string
@@ -47,7 +47,7 @@ package struct ListenSettings: Sendable {
 
     package static let section = ConfigSection(
         [
-            ConfigKey("host", .string(minimum: 1), default: "0.0.0.0", "The address to listen on.", example: "0.0.0.0"),
+            ConfigKey("host", .string(), default: "0.0.0.0", "The address to listen on.", example: "0.0.0.0"),
             ConfigKey(
                 "port", .integer(minimum: 0, maximum: 65535), default: "8080", "The port; 0 lets the system choose.",
                 example: "8080"),
@@ -60,9 +60,7 @@ package struct ListenSettings: Sendable {
                         return
                             "is not an absolute http or https URL; write it like https://claude.internal.example.com."
                     }
-                    if url.userInfo != nil || url.target.contains("?") {
-                        return "must not hold a user name or a query; write only scheme, host and port."
-                    }
+                    if url.userInfo != nil { return "must not hold a user name; write only scheme, host and port." }
                     return nil
                 }),
             ConfigKey(
@@ -77,7 +75,8 @@ package struct ListenSettings: Sendable {
                 "Serves HTTPS itself, TLS 1.2 and 1.3. Without it, put a proxy in front that does."),
             ConfigKey(
                 "trusted_proxies", AccessControl.networkList,
-                "Proxies whose X-Forwarded-For is believed.", example: "[]", check: AccessControl.networksCheck),
+                "Proxies whose X-Forwarded-For is believed.", example: "[10.0.0.0/8]",
+                check: AccessControl.networksCheck),
         ],
         rules: [
             { node, report in
@@ -93,6 +92,10 @@ package struct ListenSettings: Sendable {
                         report.warning(
                             url, "is plain http on a host that is not loopback: bearers travel in the clear. Use https."
                         )
+                    }
+                    if web.target.contains("?") {
+                        report.warning(
+                            url, "has a query, which has no meaning there; write only scheme, host and port.")
                     }
                     if web.path.count > 1 {
                         report.warning(

@@ -69,7 +69,7 @@ package enum DevMode {
         if let key {
             upstream = UpstreamSettings(
                 name: "anthropic", provider: AnthropicProvider(credential: .apiKey(key)),
-                baseURL: WebURL(AnthropicProvider.defaultBaseURL)!)
+                baseURL: WebURL(AnthropicProvider.ownAddress)!)
         } else {
             upstream = UpstreamSettings(
                 name: "built-in", provider: AnthropicProvider(credential: .apiKey(Secret("dev"))),
@@ -91,8 +91,8 @@ package enum DevMode {
             policies: ManagedPolicies(policies: []), firstByteTimeout: .seconds(1),
             addressGuard: AddressGuard(allowsLoopback: true), upstreamTLS: nil)
         let server = try await RelayServer(
-            services: RelayServices(verifier: NoBearers(), responder: responder, audit: NoAudit(), log: log),
-            configuration: configuration)
+            services: RelayServices(audit: NoAudit(), log: log),
+            serving: RelayServing(configuration: configuration, verifier: NoBearers(), responder: responder))
         let port = try await server.listen(RelayServer.Address(host: "127.0.0.1", port: 0), tls: nil)
         return (server, "http://127.0.0.1:\(port)")
     }

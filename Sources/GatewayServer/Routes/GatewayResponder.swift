@@ -18,12 +18,12 @@ final class GatewayResponder: PlainResponder {
     private let entries: [String: RouteTable.Entry]
     private let responder: any HTTPResponder<RouteContext>
     private let verifier: any BearerVerifying
-    private let configuration: @Sendable () -> RelayConfiguration
+    private let configuration: RelayConfiguration
     private let audit: any AuditSink
     private let log: Logger
 
     init(
-        routes: RouteTable, verifier: any BearerVerifying, configuration: @escaping @Sendable () -> RelayConfiguration,
+        routes: RouteTable, verifier: any BearerVerifying, configuration: RelayConfiguration,
         audit: any AuditSink, log: Logger,
     ) {
         (self.entries, self.responder) = routes.build()
@@ -75,7 +75,7 @@ final class GatewayResponder: PlainResponder {
     func respond(to request: PlainRequest) async -> PlainResponse {
         // A HEAD is a GET whose body stays behind (RFC 9110 §9.3.2); the connection leaves it out.
         let method: HTTPRequest.Method = request.method == .HEAD ? .get : .init(request.method.rawValue) ?? .get
-        let caller = (try? self.bearer(of: request).get()).map(self.configuration().caller)
+        let caller = (try? self.bearer(of: request).get()).map(self.configuration.caller)
         let slot = RouteContext.AnswerSlot()
         let context = RouteContext(
             source: RouteContext.Source(logger: self.log, request: request, caller: caller, answer: slot))

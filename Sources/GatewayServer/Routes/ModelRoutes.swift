@@ -8,12 +8,12 @@ internal import NIOHTTP1
 
 /// `GET /v1/models`: what the caller may ask for.
 struct ModelRoutes: Sendable {
-    let configuration: @Sendable () -> RelayConfiguration
+    let configuration: RelayConfiguration
 
     func mount(on routes: RouteTable) {
         routes.get("/v1/models", .bearer) { context in
             guard let caller = context.caller else { return .error(.invalidToken, requestID: context.requestID) }
-            let models = Self.models(for: caller, self.configuration().catalog).map { model in
+            let models = Self.models(for: caller, self.configuration.catalog).map { model in
                 var row: JSONObject = [
                     "type": "model", "id": .string(model.id), "display_name": .string(model.displayName),
                 ]

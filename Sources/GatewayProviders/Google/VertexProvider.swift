@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import GatewayConfig
+internal import GatewayCore
+
+/// Claude on Google Cloud's Vertex AI.
+///
+/// Source: <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude>.
+package struct VertexProvider: Provider {
+    package static let name = "vertex"
+
+    let region: String
+    let projectID: String
+    let authentication: GoogleAuthentication
+
+    package init(_ node: ConfigNode) {
+        self.region = node["region"]?.string ?? ""
+        self.projectID = node["project_id"]?.string ?? ""
+        self.authentication = GoogleAuthentication(node["auth"])
+    }
+
+    package static func baseURL(_ node: ConfigNode) -> String {
+        let region = node["region"]?.string ?? ""
+        return switch region {
+        case "global": "https://aiplatform.googleapis.com/v1"
+        case "us", "eu": "https://aiplatform.\(region).rep.googleapis.com/v1"
+        default: "https://\(region)-aiplatform.googleapis.com/v1"
+        }
+    }
+
+    package func modelID(of model: BuiltInModel, _ upstream: UpstreamSettings) -> String? {
+        model.vertex
+    }
+
+    package func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings)
+        throws(ProviderRefusal) -> UpstreamRequest
+    {
+        throw .unsupported("\(Self.name) is not built in yet")
+    }
+
+    package static let keys: [ConfigKey] = [
+        ConfigKey(
+            "region", .string(minimum: 1), required: true,
+            "A region such as us-east5, or global, or the multi-regions us and eu.", example: "global",
+            check: { node in
+                GoogleKeys.isLocation(node.string ?? "")
+                    ? nil : "is not a Google Cloud region; write it like us-east5 or global."
+            }),
+        GoogleKeys.project, GoogleKeys.authentication,
+    ]
+
+    package static let rules: [ConfigSection.Rule] = []
+}

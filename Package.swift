@@ -178,6 +178,7 @@ let package = Package(
             dependencies: [
                 "ClaudeCommands", "GatewayClient", "GatewayCore", "GatewayHTTPClient", "GatewayIdentity",
                 "GatewayPolicy", "GatewayProviders", "GatewayRelay", "GatewayServer", "GatewayStore", "TestSupport",
+                log,
             ],
             swiftSettings: strict,
         ),

@@ -18,6 +18,9 @@ _claude() {
             " token") path=" token" ;;
             " config") path=" config" ;;
             " config validate") path=" config validate" ;;
+            " config explain") path=" config explain" ;;
+            " config diff") path=" config diff" ;;
+            " config schema") path=" config schema" ;;
             " completion") path=" completion" ;;
         esac
     done
@@ -29,6 +32,10 @@ _claude() {
         " gateway:--host") COMPREPLY=(); return ;;
         " gateway:--port") COMPREPLY=(); return ;;
         " login:--fingerprint") COMPREPLY=(); return ;;
+        " config validate:--format") COMPREPLY=(); return ;;
+        " config explain:--email") COMPREPLY=(); return ;;
+        " config explain:--groups") COMPREPLY=(); return ;;
+        " config explain:--model") COMPREPLY=(); return ;;
     esac
     case "$path" in
         "") COMPREPLY=($(compgen -W "gateway login logout whoami models settings token config completion --print -p --model --max-tokens --json --version -V --help -h" -- "$cur")) ;;
@@ -39,12 +46,15 @@ _claude() {
         " models") COMPREPLY=($(compgen -W "--json --help -h" -- "$cur")) ;;
         " settings") COMPREPLY=($(compgen -W "--json --help -h" -- "$cur")) ;;
         " token") COMPREPLY=($(compgen -W "--json --help -h" -- "$cur")) ;;
-        " config") COMPREPLY=($(compgen -W "validate --help -h" -- "$cur")) ;;
-        " config validate") COMPREPLY=($(compgen -W "--strict --json --help -h" -- "$cur")) ;;
+        " config") COMPREPLY=($(compgen -W "validate explain diff schema --help -h" -- "$cur")) ;;
+        " config validate") COMPREPLY=($(compgen -W "--strict --online --format --json --help -h" -- "$cur")) ;;
+        " config explain") COMPREPLY=($(compgen -W "--email --groups --model --json --help -h" -- "$cur")) ;;
+        " config diff") COMPREPLY=($(compgen -W "--json --help -h" -- "$cur")) ;;
+        " config schema") COMPREPLY=($(compgen -W "--help -h" -- "$cur")) ;;
         " completion") COMPREPLY=($(compgen -W "--help -h" -- "$cur")) ;;
     esac
     case "$path" in
-        " config validate") [[ $cur == -* ]] || COMPREPLY+=($(compgen -f -- "$cur")) ;;
+        " config validate"|" config explain"|" config diff") [[ $cur == -* ]] || COMPREPLY+=($(compgen -f -- "$cur")) ;;
     esac
 }
 

@@ -16,6 +16,9 @@ package enum CommandTable {
         (["settings"], SettingsCommand.self),
         (["token"], TokenCommand.self),
         (["config", "validate"], ConfigValidateCommand.self),
+        (["config", "explain"], ConfigExplainCommand.self),
+        (["config", "diff"], ConfigDiffCommand.self),
+        (["config", "schema"], ConfigSchemaCommand.self),
         (["completion"], CompletionCommand.self),
         (["generate"], GenerateCommand.self),
     ]
@@ -41,7 +44,11 @@ package enum CommandTable {
             GatewayServerCommand.spec, LoginCommand.spec, LogoutCommand.spec, WhoamiCommand.spec, ModelsCommand.spec,
             SettingsCommand.spec, TokenCommand.spec,
             CommandSpec(
-                "config", "Work with gateway.yaml.", subcommands: [ConfigValidateCommand.spec], runnable: false),
+                "config", "Work with gateway.yaml.",
+                subcommands: [
+                    ConfigValidateCommand.spec, ConfigExplainCommand.spec, ConfigDiffCommand.spec,
+                    ConfigSchemaCommand.spec,
+                ], runnable: false),
             CompletionCommand.spec, GenerateCommand.spec,
         ],
         examples: [

@@ -13,6 +13,7 @@ package enum ExitCode: Int32, Sendable, CaseIterable {
     case signInEnded = 5
     case unreachable = 6
     case requestsCut = 7
+    case accessWidens = 8
 
     package var meaning: String {
         switch self {
@@ -23,6 +24,7 @@ package enum ExitCode: Int32, Sendable, CaseIterable {
         case .notSignedIn: "Nobody is signed in, or the gateway no longer accepts the session."
         case .signInEnded: "The sign-in was denied, or timed out."
         case .unreachable: "The gateway does not answer."
+        case .accessWidens: "The two configurations differ, and somebody may do more than before."
         case .requestsCut: "The gateway has stopped, but some requests were still open and were cut."
         }
     }

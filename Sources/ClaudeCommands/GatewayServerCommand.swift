@@ -10,7 +10,7 @@ enum GatewayServerCommand: Command {
         "gateway", "Run the gateway server.",
         discussion: [
             "Reads the configuration once, connects to the store and the identity provider, and serves until SIGTERM or SIGINT. Audit events and operational lines go to standard error.",
-            "On the first signal new requests are refused and open ones may finish for 25 seconds (CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS); a second signal ends them at once. Until then /readyz answers 503 and /healthz 200.",
+            "On the first signal new requests are refused and open ones may finish for 25 seconds (CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS); a second signal ends them at once. Until then /readyz answers 503, and other new connections are closed.",
             "On SIGHUP, or with --watch when the file changes, a good file is served from the next request on, and a bad one is refused while the last good one stays. The listening address and the store need a restart.",
             "--dev needs no file: loopback only, a temporary store, a built-in identity provider with a pick-a-user page, and a built-in model unless ANTHROPIC_API_KEY is set. It is not for production.",
         ],

@@ -8,10 +8,14 @@ internal import GatewayConfig
 enum SampleRenderer {
     static func sample(_ section: ConfigSection) -> String {
         """
+        # yaml-language-server: $schema=gateway.schema.json
         # SPDX-License-Identifier: Apache-2.0
+        # The line above is for editors; write the schema with: claude config schema > gateway.schema.json
+        #
         # gateway.yaml for the Claude gateway. Check it with: claude config validate gateway.yaml
         #
-        # ${NAME} in a value is replaced by an environment variable, ${file:/path} as the whole value by a file's content.
+        # In a value, ${NAME} is replaced by an environment variable, ${NAME:-default} by a default where there is none,
+        # and ${file:/path} by a file's content.
         # Lines that begin with "#" and a key show the defaults, or what a key looks like.
 
 
@@ -36,6 +40,12 @@ enum SampleRenderer {
             case .list(.variants(_, let variants), _) where isShown:
                 out.append("\(prefix)\(key.name):")
                 out += self.lines(variants[0].section, indent: indent + 4, asItem: true)
+            case .section(let below), .list(.section(let below), _):
+                // Not needed: the whole section is shown, commented out.
+                let isItem = if case .list = key.shape { true } else { false }
+                out.append("\(margin)# \(key.name):")
+                let inner = self.lines(below, indent: isItem ? 4 : 2, asItem: isItem)
+                out += inner.map { $0.isEmpty ? margin + "#" : "\(margin)# \($0)" }
             default:
                 let value = key.example ?? self.placeholder(key)
                 out.append("\(prefix)\(key.name): \(value)")

@@ -15,8 +15,14 @@ package struct ConfigFault: Sendable, Hashable {
     package let position: ConfigPosition
     package let path: ConfigPath
     package let message: String
+    /// Whether the fault is one of kind, name or bounds, which a schema can tell too.
+    package let isStructural: Bool
 
-    package init(_ severity: Severity, at position: ConfigPosition, _ path: ConfigPath, _ message: String) {
+    package init(
+        _ severity: Severity, at position: ConfigPosition, _ path: ConfigPath, _ message: String,
+        isStructural: Bool = false,
+    ) {
+        self.isStructural = isStructural
         self.severity = severity
         self.position = position
         self.path = path
@@ -34,6 +40,7 @@ package struct ConfigFault: Sendable, Hashable {
 /// Collects faults while a file is read, so that all of them are reported together.
 package struct ConfigReport: Sendable {
     package private(set) var faults: [ConfigFault] = []
+    private var seen: Set<ConfigFault> = []
     /// Whether the process that will run the file may connect to loopback addresses; `nil` when that is not known, as
     /// for a linter on another machine.
     package let allowsLoopback: Bool?
@@ -51,12 +58,17 @@ package struct ConfigReport: Sendable {
         self.add(ConfigFault(.error, at: node.position, node.path, message))
     }
 
+    /// The value is not of the shape that its key has.
+    mutating func mismatch(_ node: ConfigNode, _ message: String) {
+        self.add(ConfigFault(.error, at: node.position, node.path, message, isStructural: true))
+    }
+
     package mutating func warning(_ node: ConfigNode, _ message: String) {
         self.add(ConfigFault(.warning, at: node.position, node.path, message))
     }
 
     package mutating func add(_ fault: ConfigFault) {
-        if !self.faults.contains(fault) { self.faults.append(fault) }
+        if self.seen.insert(fault).inserted { self.faults.append(fault) }
     }
 
     /// Errors only, in file order.

@@ -4,6 +4,9 @@ internal import GatewayCore
 
 /// Holds a document against its shapes and reports every disagreement.
 package enum ConfigValidator {
+    /// Who has more misspelled keys than this in one mapping has another file in hand.
+    private static let maximumSuggestions = 50
+
     package static func validate(_ node: ConfigNode, as section: ConfigSection, into report: inout ConfigReport) {
         self.validate(node, as: .section(section), into: &report)
     }
@@ -23,7 +26,7 @@ package enum ConfigValidator {
             if node.boolean == nil {
                 let hint =
                     node.string.map { ["true", "false"].contains($0.lowercased()) } == true ? " without quotes" : ""
-                report.error(node, "expected true or false, found \(node.kind); write true or false\(hint).")
+                report.mismatch(node, "expected true or false, found \(node.kind); write true or false\(hint).")
             }
         case .number(let above, let minimum, let maximum):
             self.number(node, above, minimum, maximum, whole: false, &report)
@@ -32,36 +35,36 @@ package enum ConfigValidator {
                 node, above.map(Double.init), minimum.map(Double.init), maximum.map(Double.init), whole: true, &report)
         case .plainNumber(let above, let minimum, let maximum, let whole):
             guard case .number(let value) = node.value else {
-                report.error(node, "expected a number, found \(node.kind).")
+                report.mismatch(node, "expected a number, found \(node.kind).")
                 return
             }
             if whole, value != value.rounded() {
-                report.error(node, "must be a whole number.")
+                report.mismatch(node, "must be a whole number.")
             } else if let above, value <= above {
-                report.error(node, "must be greater than \(JSONValue.javaScriptText(of: above)).")
+                report.mismatch(node, "must be greater than \(JSONValue.javaScriptText(of: above)).")
             } else if let minimum, value < minimum {
-                report.error(node, "must be at least \(JSONValue.javaScriptText(of: minimum)).")
+                report.mismatch(node, "must be at least \(JSONValue.javaScriptText(of: minimum)).")
             } else if let maximum, value > maximum {
-                report.error(node, "must be at most \(JSONValue.javaScriptText(of: maximum)).")
+                report.mismatch(node, "must be at most \(JSONValue.javaScriptText(of: maximum)).")
             }
         case .choice(let options):
             guard let text = node.string else {
-                report.error(node, "expected one of \(options.joined(separator: ", ")), found \(node.kind).")
+                report.mismatch(node, "expected one of \(options.joined(separator: ", ")), found \(node.kind).")
                 return
             }
             if !options.contains(text), !node.isUnresolved {
-                report.error(node, "is not a known value; write one of \(options.joined(separator: ", ")).")
+                report.mismatch(node, "is not a known value; write one of \(options.joined(separator: ", ")).")
             }
         case .list(let item, let minimum):
             guard case .list(let items) = node.value else {
-                report.error(node, "expected a list, found \(node.kind); write the entries as a YAML list.")
+                report.mismatch(node, "expected a list, found \(node.kind); write the entries as a YAML list.")
                 return
             }
-            if items.count < minimum { report.error(node, "the list is empty; it needs at least one entry.") }
+            if items.count < minimum { report.mismatch(node, "the list is empty; it needs at least one entry.") }
             for entry in items { self.validate(entry, as: item, into: &report) }
         case .map(let value):
             guard case .mapping(let members) = node.value else {
-                report.error(node, "expected a mapping, found \(node.kind).")
+                report.mismatch(node, "expected a mapping, found \(node.kind).")
                 return
             }
             for member in members { self.validate(member.value, as: value, into: &report) }
@@ -72,7 +75,7 @@ package enum ConfigValidator {
                 self.validate(node, as: fitting, into: &report)
             } else {
                 let names = shapes.map(self.name(of:)).joined(separator: " or ")
-                report.error(node, "expected \(names), found \(node.kind).")
+                report.mismatch(node, "expected \(names), found \(node.kind).")
             }
         }
     }
@@ -80,7 +83,7 @@ package enum ConfigValidator {
     private static func string(_ node: ConfigNode, _ minimum: Int, _ maximum: Int?, _ report: inout ConfigReport) {
         guard let text = node.string else {
             let hint = if case .number = node.value { "; put it in quotes" } else { "" }
-            report.error(node, "expected text, found \(node.kind)\(hint).")
+            report.mismatch(node, "expected text, found \(node.kind)\(hint).")
             return
         }
         guard !node.isUnresolved else { return }
@@ -88,10 +91,10 @@ package enum ConfigValidator {
             let what =
                 minimum == 1 ? "must not be empty" : "must have at least \(minimum) characters and has \(text.count)"
             let hint = node.isExpanded ? "; check the variable or file it comes from" : ""
-            report.error(node, "\(what)\(hint).")
+            report.mismatch(node, "\(what)\(hint).")
         }
         if let maximum, text.count > maximum {
-            report.error(node, "must have at most \(maximum) characters and has \(text.count).")
+            report.mismatch(node, "must have at most \(maximum) characters and has \(text.count).")
         }
     }
 
@@ -101,26 +104,27 @@ package enum ConfigValidator {
     ) {
         if node.isUnresolved { return }
         guard let value = node.number, value.isFinite else {
-            report.error(node, "expected a \(whole ? "whole " : "")number, found \(node.kind) that is not one.")
+            report.mismatch(node, "expected a \(whole ? "whole " : "")number, found \(node.kind) that is not one.")
             return
         }
         if whole, value != value.rounded() {
-            report.error(node, "must be a whole number.")
+            report.mismatch(node, "must be a whole number.")
         } else if let above, value <= above {
-            report.error(node, "must be greater than \(JSONValue.javaScriptText(of: above)).")
+            report.mismatch(node, "must be greater than \(JSONValue.javaScriptText(of: above)).")
         } else if let minimum, value < minimum {
-            report.error(node, "must be at least \(JSONValue.javaScriptText(of: minimum)).")
+            report.mismatch(node, "must be at least \(JSONValue.javaScriptText(of: minimum)).")
         } else if let maximum, value > maximum {
-            report.error(node, "must be at most \(JSONValue.javaScriptText(of: maximum)).")
+            report.mismatch(node, "must be at most \(JSONValue.javaScriptText(of: maximum)).")
         }
     }
 
     private static func section(_ node: ConfigNode, _ section: ConfigSection, _ report: inout ConfigReport) {
         guard case .mapping(let members) = node.value else {
             let keys = section.keys.count > 12 || section.keys.isEmpty ? "" : " with the keys \(self.listing(section))"
-            report.error(node, "expected a mapping\(keys), found \(node.kind).")
+            report.mismatch(node, "expected a mapping\(keys), found \(node.kind).")
             return
         }
+        var strangers = 0
         for member in members {
             guard let key = section.keys.first(where: { $0.name == member.key }) else {
                 if section.isOpen { continue }
@@ -129,9 +133,13 @@ package enum ConfigValidator {
                     report.add(ConfigFault(severity, at: member.position, path, sentence))
                     continue
                 }
-                let near = Suggestion.nearest(to: member.key, in: section.keys.map(\.name))
+                strangers += 1
+                let near =
+                    strangers > Self.maximumSuggestions
+                    ? nil : Suggestion.nearest(to: member.key, in: section.keys.map(\.name))
                 let remedy = near.map { "did you mean \($0)?" } ?? "known keys here are \(self.listing(section))."
-                report.add(ConfigFault(.error, at: member.position, path, "is not a known key; \(remedy)"))
+                report.add(
+                    ConfigFault(.error, at: member.position, path, "is not a known key; \(remedy)", isStructural: true))
                 continue
             }
             let own = report.errorCount
@@ -143,7 +151,7 @@ package enum ConfigValidator {
         }
         for key in section.keys where key.isRequired && node[key.name] == nil {
             let path = node.path.appending(key.name)
-            report.add(ConfigFault(.error, at: node.position, path, "is required. \(key.summary)"))
+            report.add(ConfigFault(.error, at: node.position, path, "is required. \(key.summary)", isStructural: true))
         }
         for rule in section.rules { rule(node, &report) }
     }
@@ -154,18 +162,19 @@ package enum ConfigValidator {
     ) {
         let names = variants.map(\.name).joined(separator: ", ")
         guard case .mapping = node.value else {
-            report.error(node, "expected a mapping with the key \(discriminator), found \(node.kind).")
+            report.mismatch(node, "expected a mapping with the key \(discriminator), found \(node.kind).")
             return
         }
         guard let chosen = node[discriminator] else {
             let path = node.path.appending(discriminator)
-            report.add(ConfigFault(.error, at: node.position, path, "is required; write one of \(names)."))
+            report.add(
+                ConfigFault(.error, at: node.position, path, "is required; write one of \(names).", isStructural: true))
             return
         }
         guard let name = chosen.string, let variant = variants.first(where: { $0.name == name }) else {
             let near = chosen.string.flatMap { Suggestion.nearest(to: $0, in: variants.map(\.name)) }
             let remedy = near.map { "did you mean \($0)?" } ?? "write one of \(names)."
-            report.error(chosen, "is not a known value; \(remedy)")
+            report.mismatch(chosen, "is not a known value; \(remedy)")
             return
         }
         self.section(node, variant.section, &report)

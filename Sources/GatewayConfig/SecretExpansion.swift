@@ -21,7 +21,14 @@ package struct SecretExpansion: Sendable {
         package var files: [String] = []
         package var isUnresolved = false
         package var isExpanded = false
+
+        fileprivate mutating func caution(_ text: String) {
+            if !self.cautions.contains(text) { self.cautions.append(text) }
+        }
     }
+
+    /// No path or default is longer; a text full of `${` must not be searched to its end each time.
+    private static let longestReference = 4096
 
     private let variables: [String: String]?
 
@@ -40,44 +47,48 @@ package struct SecretExpansion: Sendable {
         guard text.utf8.contains(0x24), text.contains("${") else { return Result(text: text) }
         var result = Result(text: "")
         var rest = Substring(text)
-        while let dollar = rest.firstIndex(of: "$") {
+        while let dollar = rest.utf8.firstIndex(of: 0x24) {
             result.text += rest[..<dollar]
             rest = rest[dollar...]
-            let after = rest.dropFirst()
-            if after.first == "{", let close = after.firstIndex(of: "}") {
-                let inside = after[after.index(after: after.startIndex)..<close]
-                if self.expandReference(inside, into: &result) {
-                    rest = after[after.index(after: close)...]
+            if rest.utf8.dropFirst().first == 0x7B {
+                if let end = self.expandReference(rest, into: &result) {
+                    rest = rest[end...]
                     continue
                 }
-                result.cautions.append(
+                result.caution(
                     "this '${' does not begin ${NAME}, ${NAME:-default} or ${file:/path}, so it stays literal text.")
-            } else if after.first == "{" {
-                result.cautions.append("this '${' has no '}' behind it, so it stays literal text.")
             }
             result.text += "$"
-            rest = after
+            rest = rest.dropFirst()
         }
         result.text += rest
         return result
     }
 
-    /// - Returns: Whether the text between the braces is a reference.
-    private func expandReference(_ inside: Substring, into result: inout Result) -> Bool {
-        if inside.hasPrefix("file:"), inside != "file:" {
-            self.expandFile(String(inside.dropFirst("file:".count)), into: &result)
-            return true
+    /// Expands the reference that the text begins with.
+    ///
+    /// - Returns: Where it ends; `nil` when it is none.
+    private func expandReference(_ text: Substring, into result: inout Result) -> Substring.Index? {
+        let inside = text.dropFirst(2)
+        func close() -> Substring.Index? { inside.utf8.prefix(Self.longestReference).firstIndex(of: 0x7D) }
+        if inside.hasPrefix("file:") {
+            guard let end = close() else { return nil }
+            let path = inside[..<end].dropFirst("file:".count)
+            guard !path.isEmpty else { return nil }
+            self.expandFile(String(path), into: &result)
+            return inside.utf8.index(after: end)
         }
-        let name = inside.prefix { $0.utf8.allSatisfy(Self.isNameByte) }
-        guard !name.isEmpty else { return false }
-        if name.endIndex == inside.endIndex {
-            self.expandVariable(String(name), default: nil, into: &result)
-            return true
+        let stop = inside.utf8.firstIndex { !Self.isNameByte($0) } ?? inside.endIndex
+        let name = String(inside[..<stop])
+        let tail = inside[stop...]
+        guard !name.isEmpty, let next = tail.utf8.first else { return nil }
+        if next == 0x7D {
+            self.expandVariable(name, default: nil, into: &result)
+            return tail.utf8.index(after: stop)
         }
-        let tail = inside[name.endIndex...]
-        guard tail.hasPrefix(":-") else { return false }
-        self.expandVariable(String(name), default: String(tail.dropFirst(2)), into: &result)
-        return true
+        guard tail.hasPrefix(":-"), let end = close() else { return nil }
+        self.expandVariable(name, default: String(tail[..<end].dropFirst(2)), into: &result)
+        return inside.utf8.index(after: end)
     }
 
     private func expandVariable(_ name: String, default fallback: String?, into result: inout Result) {

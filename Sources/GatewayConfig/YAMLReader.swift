@@ -20,7 +20,7 @@ package enum YAMLReader {
             while let node = try parser.nextRoot() { documents.append(node) }
             roots = documents
         } catch {
-            self.report(error, into: &report)
+            self.report(error, reading: text, into: &report)
             return nil
         }
         let start = ConfigNode(.null)
@@ -35,7 +35,24 @@ package enum YAMLReader {
         return converter.isTooLarge ? nil : node
     }
 
-    private static func report(_ error: any Error, into report: inout ConfigReport) {
+    /// The first tab that indents a line.
+    private static func tab(in text: String) -> ConfigPosition? {
+        for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+            let margin = line.prefix { $0 == " " || $0 == "\t" }
+            if margin.count < line.count, let tab = margin.firstIndex(of: "\t") {
+                return ConfigPosition(line: number + 1, column: margin.distance(from: margin.startIndex, to: tab) + 1)
+            }
+        }
+        return nil
+    }
+
+    private static func report(_ error: any Error, reading text: String, into report: inout ConfigReport) {
+        if let place = self.tab(in: text) {
+            report.add(
+                ConfigFault(
+                    .error, at: place, ConfigPath(), "not valid YAML: a tab stands in the indentation; use spaces."))
+            return
+        }
         func add(_ mark: Mark?, _ message: String, _ path: ConfigPath = ConfigPath()) {
             let position = ConfigPosition(line: max(1, mark?.line ?? 1), column: max(1, mark?.column ?? 1))
             report.add(ConfigFault(.error, at: position, path, message))

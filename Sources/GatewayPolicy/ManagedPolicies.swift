@@ -128,6 +128,46 @@ package final class ManagedPolicies: Sendable {
         return layers
     }
 
+    /// Where the parts of somebody's settings come from.
+    package struct Origin: Sendable {
+        package enum Source: Sendable, Equatable {
+            case policy(Int)
+            /// The file that `managed.settings` names.
+            case common
+            /// The gateway itself, because it relays telemetry.
+            case telemetry
+        }
+
+        /// A key, or a key and a sub-key where those are merged one by one.
+        package let key: String
+        package let value: JSONValue
+        /// Several where values are united.
+        package let sources: [Source]
+    }
+
+    /// The settings that those layers lead to, part by part.
+    package func origins(_ layers: [Int]) -> [Origin] {
+        let documents = layers.map { (source: Origin.Source.policy($0), settings: self.policies[$0].settings ?? [:]) }
+        func sources(_ isUnited: Bool, _ value: (JSONObject) -> JSONValue?) -> [Origin.Source] {
+            let found = documents.filter { value($0.settings) != nil }.map(\.source)
+            if found.isEmpty { return [self.common.flatMap(value) == nil ? .telemetry : .common] }
+            return isUnited ? found.reversed() : [found[0]]
+        }
+        return self.effective(layers).settings.members.flatMap { key, value -> [Origin] in
+            guard let object = value.object, SettingsMerge.mergesParts(of: key) else {
+                return [Origin(key: key, value: value, sources: sources(SettingsMerge.unites(key)) { $0[key] })]
+            }
+            return object.members.map { part, value in
+                let isUnited = SettingsMerge.unites(part, of: key)
+                return Origin(
+                    key: "\(key).\(part)", value: value, sources: sources(isUnited) { $0[key]?.object?[part] })
+            }
+        }
+    }
+
+    /// How somebody is matched, policy by policy.
+    package var matches: [PolicyMatch] { self.policies.map(\.match) }
+
     private func effective(_ layers: [Int]) -> EffectivePolicy {
         if let known = self.compiled.withLock({ $0[layers] }) { return known }
         let made = self.compile(layers)

@@ -12,6 +12,17 @@ package enum SettingsMerge {
     private static let united: Set<String> = ["disabledMcpjsonServers", "deniedMcpServers", "blockedMarketplaces"]
     private static let mergedByKey: Set<String> = ["env", "modelOverrides", "skillOverrides"]
 
+    /// Whether a key's parts are merged one by one.
+    static func mergesParts(of key: String) -> Bool {
+        self.mergedByKey.contains(key) || key == "permissions" || key == "hooks"
+    }
+
+    static func unites(_ key: String) -> Bool { self.united.contains(key) }
+
+    static func unites(_ part: String, of key: String) -> Bool {
+        key == "hooks" || (key == "permissions" && (part == "deny" || part == "ask"))
+    }
+
     package static func merge(_ upper: JSONObject, over base: JSONObject) -> JSONObject {
         var out = base
         for (key, value) in upper.members {

@@ -22,6 +22,24 @@ package protocol Provider: Sendable {
     /// Puts an inbound request into the upstream's form.
     func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings) throws(ProviderRefusal)
         -> UpstreamRequest
+
+    /// How to try the credential; `nil` where there is no such way.
+    func probe(_ upstream: UpstreamSettings) -> UpstreamProbe?
+}
+
+extension Provider {
+    package func probe(_ upstream: UpstreamSettings) -> UpstreamProbe? { nil }
+}
+
+/// A request that costs nothing and shows whether an upstream takes the gateway's credential.
+package struct UpstreamProbe: Sendable {
+    package let url: String
+    package let headers: [(name: String, value: String)]
+
+    package init(url: String, headers: [(name: String, value: String)]) {
+        self.url = url
+        self.headers = headers
+    }
 }
 
 /// Why a request cannot be put to a provider.

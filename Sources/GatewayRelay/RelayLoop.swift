@@ -2,6 +2,7 @@
 
 internal import GatewayCore
 internal import NIOCore
+internal import Synchronization
 
 /// Everything that belongs to one event loop and is reached without locks: the current generation, the date, and the
 /// connections that are open.
@@ -11,12 +12,15 @@ final class RelayLoop {
     private(set) var current: RelayGeneration
     private var connections: [ObjectIdentifier: ServerConnection] = [:]
     private(set) var isDraining = false
+    /// Shared by all loops: a probe reaches any of them.
+    let departure: Departure
     private var date = (second: Int64(0), text: "")
     /// The time of the last look at all connections: as exact as their time limits need it.
     private(set) var now = NIODeadline.now()
     private var clock: RepeatedTask?
 
-    init(loop: any EventLoop, services: RelayServices, serving: RelayServing) {
+    init(loop: any EventLoop, services: RelayServices, serving: RelayServing, departure: Departure) {
+        self.departure = departure
         self.loop = loop
         self.services = services
         self.current = RelayGeneration(serving, loop: loop)
@@ -73,5 +77,16 @@ final class RelayLoop {
         for connection in Array(self.connections.values) { connection.cut() }
         self.current.retire()
         self.clock?.cancel()
+    }
+}
+
+/// Whether a load balancer has heard from `/readyz` that this process is going.
+final class Departure: Sendable {
+    private let told = Atomic(false)
+
+    var isKnown: Bool { self.told.load(ordering: .relaxed) }
+
+    func tell() {
+        self.told.store(true, ordering: .relaxed)
     }
 }

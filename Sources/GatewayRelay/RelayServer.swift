@@ -29,11 +29,13 @@ package final class RelayServer: Sendable {
     ) async throws {
         self.group = group
         var loops: [NIOLoopBound<RelayLoop>] = []
+        let departure = Departure()
         for loop in group.makeIterator() {
             loops.append(
                 try await loop.submit {
                     NIOLoopBound(
-                        RelayLoop(loop: loop, services: services, serving: serving), eventLoop: loop)
+                        RelayLoop(loop: loop, services: services, serving: serving, departure: departure),
+                        eventLoop: loop)
                 }.get())
         }
         self.loops = loops
@@ -85,8 +87,9 @@ package final class RelayServer: Sendable {
         return count
     }
 
-    /// Closes idle connections and waits for open requests to end. Until then new connections are still taken, so that
-    /// a load balancer hears from `/readyz` that this replica is going; everything else they ask is refused.
+    /// Closes idle connections and waits for open requests to end. Until then health probes are still answered:
+    /// `/readyz` with 503, and `/healthz` with 200 once a probe has heard that. Every other new connection is closed
+    /// without an answer, so that its client goes elsewhere.
     ///
     /// - Returns: How many requests were still open at the deadline and have been cut.
     package func drain(within limit: Duration, isHurried: @escaping @Sendable () -> Bool) async -> Int {

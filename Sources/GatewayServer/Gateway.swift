@@ -105,6 +105,9 @@ package final class Gateway: Sendable {
         var settings = settings
         settings.listen.host = old.settings.listen.host
         settings.listen.port = old.settings.listen.port
+        if settings.listen.isPublicURLDerived, old.settings.listen.isPublicURLDerived {
+            settings.listen.publicURL = old.settings.listen.publicURL
+        }
         settings.store = old.settings.store
         if settings.listen.terminatesTLS != old.settings.listen.terminatesTLS { settings.listen = old.settings.listen }
 

@@ -37,7 +37,12 @@ package enum GatewayCommand {
             console.writer.write(last)
             return .badConfiguration
         }
-        console.audit.record(AuditEvent("config.load", ["path": .string(path), "sha256": .string(file.digest)]))
+        console.audit.record(
+            AuditEvent(
+                "config.load",
+                [
+                    "path": .string(path), "sha256": .string(file.digest), "file_sha256": .string(file.fileDigest),
+                ]))
         for fault in file.report.warnings { console.log.warning("\(fault.line(inFile: path))") }
         let source = ConfigurationSource(
             path: path, environment: environment, allowsLoopback: console.allowsLoopback, first: file)

@@ -79,6 +79,7 @@ actor Reloader {
                 "config.reload",
                 [
                     "result": "success", "path": .string(file.path), "sha256": .string(file.digest),
+                    "file_sha256": .string(file.fileDigest),
                     "reason": .string(reason), "restart_needed": .array(pending.map(JSONValue.string)),
                 ]))
         self.log.info("configuration reloaded (\(reason)): new requests use it, open ones end under the old one")
@@ -90,6 +91,7 @@ actor Reloader {
                 "config.reload",
                 [
                     "result": "refused", "path": .string(file.path), "sha256": .string(file.digest),
+                    "file_sha256": .string(file.fileDigest),
                     "reason": .string(reason), "faults": .integer(file.report.errors.count),
                 ]))
         self.log.error("configuration not reloaded (\(reason)): \(why). The last good one stays in use")

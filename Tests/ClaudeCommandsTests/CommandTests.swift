@@ -115,7 +115,7 @@ struct CommandTests {
 }
 
 extension JSONValue {
-    fileprivate subscript(_ index: Int) -> JSONValue? {
+    subscript(_ index: Int) -> JSONValue? {
         self.array.flatMap { $0.indices.contains(index) ? $0[index] : nil }
     }
 }

@@ -30,7 +30,8 @@ package struct DiscoveryDocument: Sendable {
                 throw .unavailable("the discovery document's \(name) is not an http or https URL")
             }
             if let refusal = rule.refusal(ofHost: url.host) {
-                throw .unavailable("the discovery document's \(name) points at a \(refusal)")
+                throw .unavailable(
+                    "the discovery document's \(name) points at a \(refusal): \(value.printableASCII(limit: 200))")
             }
             return value
         }

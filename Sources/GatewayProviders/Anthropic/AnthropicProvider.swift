@@ -71,6 +71,20 @@ package struct AnthropicProvider: Provider {
         return request
     }
 
+    /// Lists one model.
+    package func probe(_ upstream: UpstreamSettings) -> UpstreamProbe? {
+        var headers: [(name: String, value: String)] = [("anthropic-version", "2023-06-01")]
+        switch self.credential {
+        case .apiKey(let key): headers.append(("x-api-key", key.reveal()))
+        case .oauthToken(let token):
+            headers += [("authorization", "Bearer " + token.reveal()), ("anthropic-beta", "oauth-2025-04-20")]
+        case .federation: return nil
+        }
+        return UpstreamProbe(
+            url: upstream.baseURL.origin + upstream.basePath + "/v1/models?limit=1", headers: headers + upstream.headers
+        )
+    }
+
     private func headers(for call: InboundCall, _ upstream: UpstreamSettings) -> [(name: String, value: String)] {
         var out: [(name: String, value: String)] = []
         out.reserveCapacity(call.headers.count + upstream.headers.count + 4)

@@ -282,9 +282,17 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         let edge = generation.configuration.edge
         let isProbe = target.path == "/healthz" || target.path == "/readyz"
 
-        if self.shared.isDraining, target.path != "/healthz" {
-            self.refuseDraining(isReadiness: target.path == "/readyz", head)
-            return
+        if self.shared.isDraining {
+            if target.path == "/readyz" {
+                self.shared.departure.tell()
+                self.respondEarly(.text(.serviceUnavailable, "shutting down"), head)
+                return
+            }
+            guard target.path == "/healthz", self.shared.departure.isKnown else {
+                self.state = .closing
+                self.channel.close(promise: nil)
+                return
+            }
         }
         let client: IPAddress
         switch edge.access.client(peer: self.peer, forwardedFor: head.headers["x-forwarded-for"]) {
@@ -378,17 +386,6 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
             return .error(envelope, requestID: requestID)
         }
         return nil
-    }
-
-    /// This process is about to end: whoever asks is told to go elsewhere.
-    private func refuseDraining(isReadiness: Bool, _ head: HTTPRequestHead) {
-        if isReadiness {
-            self.respondEarly(.text(.serviceUnavailable, "shutting down"), head)
-            return
-        }
-        let envelope = ErrorEnvelope(
-            status: 503, type: "overloaded_error", message: "this gateway is shutting down; try again")
-        self.respondEarly(.error(envelope, requestID: self.requestID), head)
     }
 
     private func deny(_ reason: String, client: IPAddress, _ head: HTTPRequestHead) {

@@ -13,6 +13,9 @@ package struct ConfigurationFile: Sendable {
     package let settings: GatewaySettings?
     package let report: ConfigReport
     /// SHA-256 of the file's bytes, so that an operator can tell which file is running.
+    package let fileDigest: String
+    /// SHA-256 of what the file says: without comments and layout, with references to secrets in place of the secrets,
+    /// and without the replica's own address. Replicas that are configured alike have the same.
     package let digest: String
 
     /// The whole document, as read.
@@ -58,7 +61,7 @@ package struct ConfigurationFile: Sendable {
             let reason =
                 exists ? "the file cannot be read; check its permissions." : "there is no such file; check --config."
             report.error(ConfigNode(.null), reason)
-            self.init(path: path, root: nil, settings: nil, report: report, digest: "")
+            self.init(path: path, root: nil, settings: nil, report: report, fileDigest: "", digest: "")
             return
         }
         self.init(path: path, text: data, reading)
@@ -67,25 +70,43 @@ package struct ConfigurationFile: Sendable {
     /// - Parameter path: For messages only.
     package init(path: String, text data: Data, _ reading: Reading) {
         var report = reading.report
-        let digest = Hexadecimal.encode(SHA256.hash(data: data))
+        let fileDigest = Hexadecimal.encode(SHA256.hash(data: data))
         var text = String(decoding: data, as: UTF8.self)
         if text.hasPrefix("\u{FEFF}") { text.removeFirst() }
         guard let root = YAMLReader.read(text, expanding: reading.expansion, into: &report) else {
-            self.init(path: path, root: nil, settings: nil, report: report, digest: digest)
+            self.init(path: path, root: nil, settings: nil, report: report, fileDigest: fileDigest, digest: "")
             return
         }
         ConfigValidator.validate(root, as: GatewaySettings.section, into: &report)
         let common = Self.commonSettings(root, into: &report)
         let settings = report.errors.isEmpty ? GatewaySettings(root, commonSettings: common) : nil
         if let settings { ConfigurationAdvice(root: root, settings: settings).give(into: &report) }
-        self.init(path: path, root: root, settings: settings, report: report, digest: digest)
+        self.init(
+            path: path, root: root, settings: settings, report: report, fileDigest: fileDigest,
+            digest: Self.digest(text))
     }
 
-    private init(path: String, root: ConfigNode?, settings: GatewaySettings?, report: ConfigReport, digest: String) {
+    private static func digest(_ text: String) -> String {
+        var ignored = ConfigReport()
+        guard let root = YAMLReader.read(text, expanding: .skipping, into: &ignored),
+            var document = root.json.object
+        else { return "" }
+        if var listen = document["listen"]?.object {
+            for key in ["host", "port", "public_url"] { listen[key] = nil }
+            document["listen"] = .object(listen)
+        }
+        return Hexadecimal.encode(SHA256.hash(data: JSONValue.object(document).bytes(order: .canonical)))
+    }
+
+    private init(
+        path: String, root: ConfigNode?, settings: GatewaySettings?, report: ConfigReport, fileDigest: String,
+        digest: String,
+    ) {
         self.path = path
         self.root = root
         self.settings = settings
         self.report = report
+        self.fileDigest = fileDigest
         self.digest = digest
     }
 

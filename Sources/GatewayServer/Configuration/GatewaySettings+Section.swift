@@ -55,6 +55,13 @@ extension GatewaySettings {
                 "cri", .section(CustomerRoutedInference.section),
                 "Customer-routed inference; read for compatibility, not served."),
         ],
+        stranger: { name in
+            name == "dev"
+                ? (
+                    .error,
+                    "was removed; set store.postgres_url or store.sqlite_path, or run claude gateway --dev to try it."
+                ) : nil
+        },
         rules: [
             { root, report in
                 if let upstreams = root["upstreams"] { UpstreamSettings.rules(upstreams, into: &report) }

@@ -94,6 +94,12 @@ package struct GatewaySettings: Sendable {
         self.failsClosed = root["enforcement"]?["fail_closed_on_error"]?.boolean ?? false
     }
 
+    /// The key table as a JSON Schema.
+    package static var schema: JSONValue {
+        ConfigSchema.document(
+            self.section, title: "gateway.yaml of the Claude gateway", id: "urn:claude-gateway:gateway.yaml")
+    }
+
     /// `nil` when the section is absent or the settings come from no file.
     package func digest(of section: String) -> String? {
         self.digests[section]

@@ -10,6 +10,8 @@ package struct ListenSettings: Sendable {
     package var port: Int
     /// Where clients and browsers reach the gateway, without a trailing slash.
     package var publicURL: String
+    /// Whether `publicURL` follows from host and port, because the file does not say it.
+    package var isPublicURLDerived: Bool
     package var certificateFile: String?
     package var keyFile: String?
 
@@ -17,6 +19,7 @@ package struct ListenSettings: Sendable {
         self.host = host
         self.port = port
         self.publicURL = publicURL ?? Self.localURL(host: host, port: port, isSecure: false)
+        self.isPublicURLDerived = publicURL == nil
     }
 
     package init(_ node: ConfigNode) {
@@ -30,6 +33,7 @@ package struct ListenSettings: Sendable {
                 host: self.host, port: self.port, isSecure: self.certificateFile != nil)
         while url.hasSuffix("/") { url.removeLast() }
         self.publicURL = url
+        self.isPublicURLDerived = node["public_url"] == nil
     }
 
     package var terminatesTLS: Bool { self.certificateFile != nil }

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import CommandLineSyntax
+internal import GatewayClient
+internal import GatewayConfig
+internal import GatewayCore
+internal import GatewayServer
+
+/// `claude config explain`.
+enum ConfigExplainCommand: Command {
+    static let spec = CommandSpec(
+        "explain", "Tell what a configuration means for one developer.",
+        discussion: [
+            "Shows whether the developer may sign in, which policies match and why, the merged settings with the origin of each key, and which models are allowed, with the upstreams in the order they are tried and the id that each receives. With --model, only that model's way."
+        ],
+        options: [
+            OptionSpec("email", value: "ADDRESS", help: "The developer's e-mail address."),
+            OptionSpec("groups", value: "LIST", help: "The developer's groups, separated by commas."),
+            OptionSpec("model", value: "MODEL", help: "A model, as the developer's client sends it."), json,
+        ],
+        arguments: [ArgumentSpec("FILE", .file, help: "The file. Default: gateway.yaml.")],
+        examples: ["claude config explain gateway.yaml --email dev@example.com --groups eng"])
+
+    static func run(_ invocation: Invocation, in terminal: Terminal) async throws -> ExitCode {
+        let path = invocation.arguments.first ?? "gateway.yaml"
+        guard let settings = ConfigurationFile.usable(path, terminal)?.settings else { return .configuration }
+        let groups = (invocation.value("groups") ?? "").split(separator: ",").map { String($0).trimmingSpaces }
+            .filter { !$0.isEmpty }
+        let explanation = ConfigurationExplanation(
+            settings, email: invocation.value("email"), groups: groups, model: invocation.value("model"))
+        terminal.print(invocation.has("json") ? explanation.json.text() : explanation.text)
+        return .success
+    }
+}
+
+extension ConfigurationFile {
+    /// A file that can be used; otherwise its faults are told.
+    static func usable(_ path: String, _ terminal: Terminal) -> ConfigurationFile? {
+        let file = ConfigurationFile.read(path, .linting)
+        if file.settings != nil { return file }
+        for fault in file.report.errors { terminal.say(fault.line(inFile: path)) }
+        return nil
+    }
+}

@@ -87,15 +87,24 @@ let package = Package(
             dependencies: ["GatewayCore", "GatewayConfig", crypto],
             swiftSettings: strict,
         ),
-        .target(name: "GatewayProviders", dependencies: ["GatewayCore", "GatewayConfig"], swiftSettings: strict),
+        .target(
+            name: "GatewayProviders", dependencies: ["GatewayCore", "GatewayConfig", crypto], swiftSettings: strict),
 
+        .target(
+            name: "GatewayCredentials",
+            dependencies: [
+                "GatewayCore", "GatewayHTTPClient", "GatewayProviders", crypto,
+                .product(name: "CryptoExtras", package: "swift-crypto"),
+            ],
+            swiftSettings: strict,
+        ),
         .target(name: "GatewayMetering", dependencies: ["GatewayCore", "GatewayConfig"], swiftSettings: strict),
 
         // The data plane and the server around it.
         .target(
             name: "GatewayRelay",
             dependencies: [
-                "GatewayCore", "GatewayPolicy", "GatewayProviders", log,
+                "GatewayCore", "GatewayPolicy", "GatewayProviders", log, crypto,
                 .product(name: "NIOHTTPCompression", package: "swift-nio-extras"),
             ] + nio,
             swiftSettings: strict,
@@ -104,7 +113,7 @@ let package = Package(
             name: "GatewayServer",
             dependencies: [
                 "GatewayCore", "GatewayConfig", "GatewayStore", "GatewayHTTPClient", "GatewayIdentity", "GatewayPolicy",
-                "GatewayProviders", "GatewayMetering", "GatewayRelay", log, crypto,
+                "GatewayProviders", "GatewayCredentials", "GatewayMetering", "GatewayRelay", log, crypto,
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Mustache", package: "swift-mustache"),

@@ -23,11 +23,20 @@ package protocol Provider: Sendable {
     func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings) throws(ProviderRefusal)
         -> UpstreamRequest
 
+    /// What the gateway must hold to sign requests.
+    var credential: CredentialNeed { get }
+
+    /// Whether answers go to the client as they come, headers and errors included: the upstream is Anthropic's API or the
+    /// operator's own. Otherwise they are a cloud provider's, whose texts stay on the gateway.
+    static var passesAnswers: Bool { get }
+
     /// How to try the credential; `nil` where there is no such way.
     func probe(_ upstream: UpstreamSettings) -> UpstreamProbe?
 }
 
 extension Provider {
+    package static var passesAnswers: Bool { false }
+    package var credential: CredentialNeed { .none }
     package func probe(_ upstream: UpstreamSettings) -> UpstreamProbe? { nil }
 }
 
@@ -46,6 +55,17 @@ package struct UpstreamProbe: Sendable {
 package enum ProviderRefusal: Error, Sendable {
     /// The provider has nothing of the kind.
     case unsupported(String)
+}
+
+/// A credential that is fetched and renewed while the gateway runs.
+package enum CredentialNeed: Sendable {
+    /// The configuration holds it.
+    case none
+    case aws(AWSAuthentication, role: AWSRole?, region: String)
+    case google(GoogleAuthentication)
+    /// A Microsoft Entra token of the environment's identity.
+    case azure
+    case federation(AnthropicProvider.Federation)
 }
 
 /// What a client asked for, as far as providers need to know it.
@@ -72,34 +92,97 @@ package struct InboundCall: Sendable {
     /// repeats the key with an equal value.
     package let model: String
     package let modelRanges: [Range<Int>]
+    /// Whether the body has `"stream": true`.
+    package let streams: Bool
+    /// The body's top level, where some upstream needs it.
+    package let members: [BodyMember]
+    package let body: any BodyReading
     package let principal: Principal
     package let requestID: RequestID
 
     package init(
         endpoint: Endpoint, query: String, headers: [(name: String, value: String)], model: String,
-        modelRanges: [Range<Int>], principal: Principal, requestID: RequestID,
+        modelRanges: [Range<Int>], streams: Bool = false, members: [BodyMember] = [],
+        body: any BodyReading = EmptyBody(), principal: Principal, requestID: RequestID,
     ) {
         self.endpoint = endpoint
         self.query = query
         self.headers = headers
         self.model = model
         self.modelRanges = modelRanges
+        self.streams = streams
+        self.members = members
+        self.body = body
         self.principal = principal
         self.requestID = requestID
     }
+
+    package var editor: BodyEditor {
+        // The object ends at the last brace; only white space follows it.
+        var end = self.body.count
+        while end > 0, self.body.bytes(end - 1..<end) != [0x7D] { end -= 1 }
+        return BodyEditor(members: self.members, end: max(0, end - 1))
+    }
+
+    /// The value of a top-level member, parsed. Only for small ones.
+    package func value(_ key: BodyMember.Key) -> JSONValue? {
+        guard let member = self.members.last(where: { $0.key == key }) else { return nil }
+        return try? JSONValue(parsing: self.body.bytes(member.value))
+    }
+
+    /// The values of all headers of that name, compared without case.
+    package func headerValues(_ name: String) -> [String] {
+        self.headers.filter { $0.name.lowercased() == name }.map(\.value)
+    }
+}
+
+package struct EmptyBody: BodyReading {
+    package init() {}
+    package var count: Int { 0 }
+    package func bytes(_ range: Range<Int>) -> [UInt8] { [] }
 }
 
 /// A request to an upstream: the client's body with a few places replaced, never serialised again.
 package struct UpstreamRequest: Sendable {
+    /// What is still missing for the upstream to know the gateway.
+    package enum Authorization: Sendable, Equatable {
+        /// The headers have it already.
+        case included
+        /// AWS Signature Version 4 over the whole request.
+        case awsV4(service: String, region: String)
+        /// `authorization: Bearer` with a fetched token.
+        case bearer
+    }
+
+    /// How a good answer is read.
+    package enum Answer: Sendable, Equatable {
+        /// As the client is to get it.
+        case messages
+        /// Frames of `application/vnd.amazon.eventstream`, when it streams.
+        case eventStream
+        /// `{"inputTokens": N}`.
+        case bedrockCount
+    }
+
     package var target: String
     package var headers: [(name: String, value: String)]
     /// In ascending order, not overlapping; ranges are offsets in the client's body.
     package var edits: [BodyEdit]
+    /// Sent instead of the client's body.
+    package var body: [UInt8]?
+    package var authorization: Authorization
+    package var answer: Answer
 
-    package init(target: String, headers: [(name: String, value: String)], edits: [BodyEdit] = []) {
+    package init(
+        target: String, headers: [(name: String, value: String)], edits: [BodyEdit] = [], body: [UInt8]? = nil,
+        authorization: Authorization = .included, answer: Answer = .messages,
+    ) {
         self.target = target
         self.headers = headers
         self.edits = edits
+        self.body = body
+        self.authorization = authorization
+        self.answer = answer
     }
 }
 

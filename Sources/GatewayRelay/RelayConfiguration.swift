@@ -16,11 +16,20 @@ package final class RelayConfiguration: Sendable {
     package let firstByteTimeout: Duration
     package let addressGuard: AddressGuard
     package let upstreamTLS: NIOSSLContext?
+    /// One for each upstream; `nil` where the configuration holds the whole credential.
+    package let credentials: [(any UpstreamCredential)?]
+    package let health: UpstreamHealth
+    /// Whether some upstream takes another body than the client's, so that its parts must be found.
+    let hasCloudUpstreams: Bool
 
     package init(
         edge: EdgeSettings, upstreams: [UpstreamSettings], catalog: ModelCatalog, policies: ManagedPolicies,
         firstByteTimeout: Duration, addressGuard: AddressGuard, upstreamTLS: NIOSSLContext?,
+        credentials: [(any UpstreamCredential)?] = [],
     ) {
+        self.credentials = credentials.isEmpty ? Array(repeating: nil, count: upstreams.count) : credentials
+        self.health = UpstreamHealth(count: upstreams.count)
+        self.hasCloudUpstreams = upstreams.contains { !type(of: $0.provider).passesAnswers }
         self.edge = edge
         self.upstreams = upstreams
         self.catalog = catalog

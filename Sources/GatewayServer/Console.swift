@@ -10,11 +10,13 @@ struct Console: Sendable {
     let log: Logger
     let drainLimit: Duration
     let allowsLoopback: Bool
+    let variables: [String: String]
 
     private static let defaultDrain = 25_000
 
     init(environment: [String: String], allowsLoopback: Bool? = nil) {
         ProcessLimits.prepare()
+        self.variables = environment
         let writer = LineWriter()
         self.writer = writer
         self.audit = AuditLog(writer: writer)

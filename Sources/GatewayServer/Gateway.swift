@@ -2,6 +2,7 @@
 
 internal import Foundation
 package import GatewayCore
+internal import GatewayCredentials
 internal import GatewayHTTPClient
 internal import GatewayIdentity
 internal import GatewayMetering
@@ -22,8 +23,13 @@ package final class Gateway: Sendable {
         package let audit: any AuditSink
         package let log: Logger
         package let allowsLoopback: Bool
+        /// Where upstreams' credentials may be looked up.
+        package let variables: [String: String]
 
-        package init(audit: any AuditSink, log: Logger, allowsLoopback: Bool) {
+        package init(
+            audit: any AuditSink, log: Logger, allowsLoopback: Bool, variables: [String: String] = [:],
+        ) {
+            self.variables = variables
             self.audit = audit
             self.log = log
             self.allowsLoopback = allowsLoopback
@@ -295,13 +301,16 @@ package final class Gateway: Sendable {
         edge.maximumURLLength = settings.maximumURLLength
         edge.terminatesTLS = settings.listen.terminatesTLS
         edge.timeouts = settings.connectionTimeouts
+        let credentialEnvironment = CredentialEnvironment(
+            variables: environment.variables, client: OutboundClient(rule: .guarded(rule)))
         let relay = RelayConfiguration(
             edge: edge, upstreams: settings.upstreams,
             catalog: ModelCatalog(
                 custom: settings.models, includesBuiltIns: settings.includesBuiltInModels, upstreams: settings.upstreams
             ),
             policies: settings.managed, firstByteTimeout: settings.firstByteTimeout, addressGuard: rule,
-            upstreamTLS: try NIOSSLContext(configuration: .makeClientConfiguration()))
+            upstreamTLS: try NIOSSLContext(configuration: .makeClientConfiguration()),
+            credentials: settings.upstreams.map { UpstreamCredentials.make(for: $0, credentialEnvironment) })
 
         let publicURL = settings.listen.publicURL
         let tokens = SessionTokens(settings: settings.session, issuer: publicURL)

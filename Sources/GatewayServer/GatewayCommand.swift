@@ -59,7 +59,9 @@ package enum GatewayCommand {
         do {
             gateway = try await Gateway.start(
                 settings,
-                Gateway.Environment(audit: console.audit, log: console.log, allowsLoopback: console.allowsLoopback))
+                Gateway.Environment(
+                    audit: console.audit, log: console.log, allowsLoopback: console.allowsLoopback,
+                    variables: console.variables))
         } catch {
             console.writer.write("claude gateway: \("\(error)".singleLine)")
             return .bootFailed

@@ -27,10 +27,25 @@ package struct AnthropicAWSProvider: Provider {
         model.id
     }
 
+    package var credential: CredentialNeed {
+        self.apiKey == nil ? .aws(self.authentication, role: nil, region: self.region) : .none
+    }
+
     package func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings)
         throws(ProviderRefusal) -> UpstreamRequest
     {
-        throw .unsupported("\(Self.name) is not built in yet")
+        var headers = CloudRequest.headers(for: call, upstream, agent: "aws", passesBetas: true, passesTags: true)
+        headers.append(("anthropic-workspace-id", self.workspaceID))
+        var authorization = UpstreamRequest.Authorization.awsV4(
+            service: "aws-external-anthropic", region: self.region)
+        if let apiKey {
+            headers.append(("x-api-key", apiKey.reveal()))
+            authorization = .included
+        }
+        let editor = CloudRequest.editor(for: call, model: upstreamModel, passesTags: true)
+        return UpstreamRequest(
+            target: upstream.basePath + call.endpoint.path, headers: headers, edits: editor.edits,
+            authorization: authorization)
     }
 
     package static let keys: [ConfigKey] = [

@@ -25,10 +25,25 @@ package struct MantleProvider: Provider {
         model.mantle
     }
 
+    package var credential: CredentialNeed {
+        if case .bearer = self.authentication { .none } else {
+            .aws(self.authentication, role: self.role, region: self.region)
+        }
+    }
+
     package func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings)
         throws(ProviderRefusal) -> UpstreamRequest
     {
-        throw .unsupported("\(Self.name) is not built in yet")
+        var headers = CloudRequest.headers(for: call, upstream, agent: "mantle", passesBetas: true, passesTags: false)
+        var authorization = UpstreamRequest.Authorization.awsV4(service: "bedrock-mantle", region: self.region)
+        if case .bearer(let token) = self.authentication {
+            headers.append(("authorization", "Bearer " + token.reveal()))
+            authorization = .included
+        }
+        let editor = CloudRequest.editor(for: call, model: upstreamModel, passesTags: false)
+        return UpstreamRequest(
+            target: upstream.basePath + call.endpoint.path, headers: headers, edits: editor.edits,
+            authorization: authorization)
     }
 
     package static let keys: [ConfigKey] = [

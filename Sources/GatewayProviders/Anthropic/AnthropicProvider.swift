@@ -26,11 +26,11 @@ package struct AnthropicProvider: Provider {
         package let serviceAccountID: String?
     }
 
-    private let credential: Credential
+    private let authentication: Credential
     private let forwardsIdentity: Bool
 
     package init(credential: Credential, forwardsIdentity: Bool = false) {
-        self.credential = credential
+        self.authentication = credential
         self.forwardsIdentity = forwardsIdentity
     }
 
@@ -53,6 +53,12 @@ package struct AnthropicProvider: Provider {
             forwardsIdentity: node["forward_user_identity"]?.boolean ?? false)
     }
 
+    package static let passesAnswers = true
+
+    package var credential: CredentialNeed {
+        if case .federation(let federation) = self.authentication { .federation(federation) } else { .none }
+    }
+
     package func modelID(of model: BuiltInModel, _ upstream: UpstreamSettings) -> String? {
         model.id
     }
@@ -60,10 +66,10 @@ package struct AnthropicProvider: Provider {
     package func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings)
         throws(ProviderRefusal) -> UpstreamRequest
     {
-        if case .federation = self.credential { throw .unsupported("federation is not built in yet") }
         var request = UpstreamRequest(
             target: upstream.basePath + call.endpoint.path + call.query,
             headers: self.headers(for: call, upstream))
+        if case .federation = self.authentication { request.authorization = .bearer }
         if upstreamModel != call.model {
             let replacement = JSONValue.string(upstreamModel).bytes()
             request.edits = call.modelRanges.map { BodyEdit(range: $0, replacement: replacement) }
@@ -74,7 +80,7 @@ package struct AnthropicProvider: Provider {
     /// Lists one model.
     package func probe(_ upstream: UpstreamSettings) -> UpstreamProbe? {
         var headers: [(name: String, value: String)] = [("anthropic-version", "2023-06-01")]
-        switch self.credential {
+        switch self.authentication {
         case .apiKey(let key): headers.append(("x-api-key", key.reveal()))
         case .oauthToken(let token):
             headers += [("authorization", "Bearer " + token.reveal()), ("anthropic-beta", "oauth-2025-04-20")]
@@ -100,12 +106,12 @@ package struct AnthropicProvider: Provider {
             case .passed: out.append(header)
             }
         }
-        switch self.credential {
+        switch self.authentication {
         case .apiKey(let key): out.append(("x-api-key", key.reveal()))
         case .oauthToken(let token):
             out.append(("authorization", "Bearer " + token.reveal()))
             beta.append("oauth-2025-04-20")
-        case .federation: break
+        case .federation: beta.append("oauth-2025-04-20")
         }
         if !out.contains(where: { $0.name.lowercased() == "accept-encoding" }) {
             out.append(("accept-encoding", "identity"))

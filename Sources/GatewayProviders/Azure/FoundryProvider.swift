@@ -24,10 +24,17 @@ package struct FoundryProvider: Provider {
         model.foundry
     }
 
+    package var credential: CredentialNeed { self.apiKey == nil ? .azure : .none }
+
     package func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings)
         throws(ProviderRefusal) -> UpstreamRequest
     {
-        throw .unsupported("\(Self.name) is not built in yet")
+        var headers = CloudRequest.headers(for: call, upstream, agent: "foundry", passesBetas: true, passesTags: true)
+        if let apiKey { headers.append(("x-api-key", apiKey.reveal())) }
+        let editor = CloudRequest.editor(for: call, model: upstreamModel, passesTags: true)
+        return UpstreamRequest(
+            target: upstream.basePath + call.endpoint.path, headers: headers, edits: editor.edits,
+            authorization: self.apiKey == nil ? .bearer : .included)
     }
 
     package static let keys: [ConfigKey] = [

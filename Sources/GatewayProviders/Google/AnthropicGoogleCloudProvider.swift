@@ -24,10 +24,17 @@ package struct AnthropicGoogleCloudProvider: Provider {
         model.isOnGoogleCloud ? model.id : nil
     }
 
+    package var credential: CredentialNeed { .google(self.authentication) }
+
     package func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings)
         throws(ProviderRefusal) -> UpstreamRequest
     {
-        throw .unsupported("\(Self.name) is not built in yet")
+        let headers = CloudRequest.headers(
+            for: call, upstream, agent: "google-cloud", passesBetas: true, passesTags: true)
+        let editor = CloudRequest.editor(for: call, model: upstreamModel, passesTags: true)
+        return UpstreamRequest(
+            target: upstream.basePath + call.endpoint.path, headers: headers, edits: editor.edits,
+            authorization: .bearer)
     }
 
     package static let keys: [ConfigKey] = [

@@ -32,11 +32,26 @@ package struct VertexProvider: Provider {
         model.vertex
     }
 
+    package var credential: CredentialNeed { .google(self.authentication) }
+
     package func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings)
         throws(ProviderRefusal) -> UpstreamRequest
     {
-        throw .unsupported("\(Self.name) is not built in yet")
+        let headers = CloudRequest.headers(for: call, upstream, agent: "vertex", passesBetas: true, passesTags: false)
+        let isCount = call.endpoint == .countTokens
+        var editor = CloudRequest.editor(for: call, model: isCount ? upstreamModel : nil, passesTags: false)
+        if editor.member(.anthropicVersion) == nil { editor.append("\"anthropic_version\":\"\(Self.bodyVersion)\"") }
+        let action =
+            isCount
+            ? "count-tokens:rawPredict"
+            : PathSegment.encode(upstreamModel, also: "@") + (call.streams ? ":streamRawPredict" : ":rawPredict")
+        let path =
+            "/projects/\(PathSegment.encode(self.projectID))/locations/\(self.region)/publishers/anthropic/models/"
+        return UpstreamRequest(
+            target: upstream.basePath + path + action, headers: headers, edits: editor.edits, authorization: .bearer)
     }
+
+    private static let bodyVersion = "vertex-2023-10-16"
 
     package static let keys: [ConfigKey] = [
         ConfigKey(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GatewayCore
+package import GatewayProviders
 
 #if canImport(Glibc)
     internal import Glibc
@@ -35,6 +36,8 @@ package struct BodyScan: Sendable, Equatable {
     package var nestedModels: [NestedModel] = []
     /// Whether the top level has `"stream": true`.
     package var streams = false
+    /// The top level's members in order, when they were asked for.
+    package var members: [BodyMember] = []
 }
 
 /// Why a body cannot be a request.
@@ -63,21 +66,28 @@ package struct BodyScanner {
 
     private let bytes: UnsafeRawBufferPointer
     private let findsNestedModels: Bool
+    private let listsMembers: Bool
     private var at = 0
     private var frames: [Frame] = []
     /// The number of frames at which an opaque key's value began; `nil` outside of one.
     private var opaqueDepth: Int?
     private var scan = BodyScan()
+    /// The member of the top level that is being read: its key, and where it and its value begin.
+    private var pendingMember: (BodyMember.Key, Int, Int)?
 
-    private init(_ bytes: UnsafeRawBufferPointer, findsNestedModels: Bool) {
+    private init(_ bytes: UnsafeRawBufferPointer, findsNestedModels: Bool, listsMembers: Bool) {
+        self.listsMembers = listsMembers
         self.bytes = bytes
         self.findsNestedModels = findsNestedModels
     }
 
-    /// - Parameter findsNestedModels: Whether to list `model` keys below the top level.
-    package static func scan(_ bytes: UnsafeRawBufferPointer, findsNestedModels: Bool) throws(BodyScanError) -> BodyScan
-    {
-        var scanner = BodyScanner(bytes, findsNestedModels: findsNestedModels)
+    /// - Parameters:
+    ///   - findsNestedModels: Whether to list `model` keys below the top level.
+    ///   - listsMembers: Whether to list the members of the top level, for upstreams that take another body.
+    package static func scan(
+        _ bytes: UnsafeRawBufferPointer, findsNestedModels: Bool, listsMembers: Bool = false,
+    ) throws(BodyScanError) -> BodyScan {
+        var scanner = BodyScanner(bytes, findsNestedModels: findsNestedModels, listsMembers: listsMembers)
         return try scanner.run()
     }
 
@@ -116,6 +126,7 @@ package struct BodyScanner {
         if byte == close {
             self.at += 1
             self.frames.removeLast()
+            if self.frames.count == 1 { self.endMember() }
             if self.opaqueDepth == self.frames.count { self.opaqueDepth = nil }
             return
         }
@@ -139,7 +150,27 @@ package struct BodyScanner {
         guard self.peek == 0x3A else { throw .invalidJSON }
         self.at += 1
         self.skipSpace()
+        if depth == 0, self.listsMembers { self.beginMember(key) }
         try self.member(key)
+        if depth == 0, self.frames.count == 1 { self.endMember() }
+    }
+
+    private static let memberKeys: [(StaticString, BodyMember.Key)] = [
+        ("model", .model), ("stream", .stream), ("tags", .tags), ("anthropic_version", .anthropicVersion),
+        ("anthropic_beta", .anthropicBeta), ("user_profile_id", .userProfileID), ("max_tokens", .maximumTokens),
+        ("thinking", .thinking), ("tools", .tools),
+    ]
+
+    /// Notes a member whose value begins here.
+    private mutating func beginMember(_ key: Range<Int>) {
+        let known = Self.memberKeys.first { self.is(key, $0.0) }?.1 ?? .other
+        self.pendingMember = (known, key.lowerBound - 1, self.at)
+    }
+
+    private mutating func endMember() {
+        guard let (key, start, value) = self.pendingMember else { return }
+        self.pendingMember = nil
+        self.scan.members.append(BodyMember(key: key, range: start..<self.at, value: value..<self.at))
     }
 
     private mutating func member(_ key: Range<Int>) throws(BodyScanError) {

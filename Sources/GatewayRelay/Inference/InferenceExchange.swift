@@ -16,16 +16,28 @@ final class InferenceExchange: UpstreamDelegate {
         case attempting
         /// Collecting the body of an answer that may or may not be the one the client gets.
         case collecting(HTTPResponseHead, ByteBuffer)
+        /// Holding the begin of a stream until it has shown that it is none of an error.
+        case peeking(HTTPResponseHead, held: ByteBuffer, SSESplitter)
         case relaying
+        /// Relaying a cloud provider's stream; `hasBegun` once the client has had its head.
+        case translating(HTTPResponseHead, CloudStream, hasBegun: Bool)
         case finished
     }
 
-    /// An answer that was not good enough to relay at once.
+    /// An answer that was not good enough to relay at once, as the client would get it.
     private struct StoredAnswer {
         let head: HTTPResponseHead
-        let body: ByteBuffer
+        let response: PlainResponse
         let upstream: Int
     }
+
+    /// How long a stream may be held to see how it begins.
+    private static let peekLimit = 1 << 16
+    /// After this much silence a cloud provider's stream gets a ping of the gateway's own.
+    private static let pingInterval = TimeAmount.seconds(15)
+    private static let ping = ByteBuffer(string: "event: ping\ndata: {\"type\": \"ping\"}\n\n")
+    /// A pooled connection that has been idle for less than this has not been closed by a keep-alive timeout.
+    private static let stalenessThreshold = TimeAmount.seconds(1)
 
     /// Error bodies are small; what is longer is cut, because it must be held in memory until another upstream answered.
     private static let storedBodyLimit = 1 << 20
@@ -52,12 +64,19 @@ final class InferenceExchange: UpstreamDelegate {
     private var attempt = 0
     private var deadline: Scheduled<Void>?
     private var retriedFresh = false
+    private var retriedCredential = false
+    /// What was sent to the current upstream.
+    private var request: UpstreamRequest?
+    private var usedCredential: ResolvedCredential?
     private var isReadingPaused = false
     private var isEventStream = false
     private var hasDeclaredLength = false
     private var relayedBytes = 0
     /// When the upstream last sent a part of the answer, as exact as the loop's clock.
     private var lastPart = NIODeadline.uptimeNanoseconds(0)
+    private var lastPing = NIODeadline.uptimeNanoseconds(0)
+    /// Events that came before the first that says something.
+    private var held = ByteBuffer()
 
     init(
         connection: ServerConnection, generation: RelayGeneration, caller: Caller, endpoint: InboundCall.Endpoint,
@@ -98,23 +117,35 @@ final class InferenceExchange: UpstreamDelegate {
             if let failures { self.warn("inference: model resolution failed", ["reasons": "\(failures)"]) }
             self.refuse(envelope)
         case .route(let model, let candidates, let eligible):
-            self.candidates = candidates
+            self.candidates = self.ordered(candidates)
             self.eligible = eligible
             self.ledger = AttemptLedger(candidates: candidates.count)
             self.call = InboundCall(
                 endpoint: self.endpoint, query: self.target.query.map { "?" + $0 } ?? "",
                 headers: self.head.headers.map { ($0.name, $0.value) }, model: model, modelRanges: scan.modelRanges,
+                streams: scan.streams, members: scan.members, body: BufferBody(self.body),
                 principal: self.caller.principal, requestID: self.requestID)
             self.phase = .attempting
             self.tryNext()
         }
     }
 
+    /// Upstreams that have lately been silent come last.
+    private func ordered(_ candidates: [InferenceDecision.Candidate]) -> [InferenceDecision.Candidate] {
+        guard candidates.count > 1 else { return candidates }
+        let (health, now) = (self.configuration.health, Timestamp.now)
+        let resting = candidates.map { health.rests($0.upstream, now: now) }
+        if !resting.contains(true) { return candidates }
+        let pairs = zip(candidates, resting)
+        return pairs.filter { !$0.1 }.map(\.0) + pairs.filter { $0.1 }.map(\.0)
+    }
+
     private func scanBody() throws(BodyScanError) -> BodyScan {
         let findsNested = self.caller.policy?.models != nil
+        let listsMembers = self.configuration.hasCloudUpstreams
         let result: Result<BodyScan, BodyScanError> = self.body.withUnsafeReadableBytes { bytes in
             do throws(BodyScanError) {
-                return .success(try BodyScanner.scan(bytes, findsNestedModels: findsNested))
+                return .success(try BodyScanner.scan(bytes, findsNestedModels: findsNested, listsMembers: listsMembers))
             } catch {
                 return .failure(error)
             }
@@ -139,6 +170,58 @@ final class InferenceExchange: UpstreamDelegate {
         self.retriedFresh = fresh
         let attempt = self.attempt
         self.scheduleDeadline(attempt)
+        let candidate = self.candidates[self.next]
+        do throws(ProviderRefusal) {
+            let upstream = self.currentUpstream
+            self.request = try upstream.provider.request(for: self.call, upstreamModel: candidate.model, upstream)
+        } catch {
+            self.cannotAsk(error)
+            return
+        }
+        self.usedCredential = nil
+        guard self.request?.authorization != .included,
+            let credential = self.configuration.credentials[candidate.upstream]
+        else {
+            self.connect(attempt, fresh: fresh)
+            return
+        }
+        if let ready = credential.ready(for: self.caller.principal, now: .now) {
+            self.usedCredential = ready
+            self.connect(attempt, fresh: fresh)
+            return
+        }
+        let bound = NIOLoopBound(self, eventLoop: self.connection.loop.loop)
+        let principal = self.caller.principal
+        Task {
+            let result: Result<ResolvedCredential, any Error>
+            do {
+                result = .success(try await credential.resolve(for: principal))
+            } catch {
+                result = .failure(error)
+            }
+            bound.eventLoop.execute {
+                let exchange = bound.value
+                guard exchange.attempt == attempt, case .attempting = exchange.phase else { return }
+                switch result {
+                case .success(let credential):
+                    exchange.usedCredential = credential
+                    exchange.connect(attempt, fresh: fresh)
+                case .failure(let error): exchange.attemptFailed(.noAnswer("credential: \(error)".singleLine))
+                }
+            }
+        }
+    }
+
+    private func cannotAsk(_ refusal: ProviderRefusal) {
+        switch refusal {
+        case .unsupported(let reason):
+            self.storeUnsupported()
+            self.warn("upstream cannot serve this", ["upstream": "\(self.currentUpstream.name)", "reason": "\(reason)"])
+            self.attemptFailed(.status(501))
+        }
+    }
+
+    private func connect(_ attempt: Int, fresh: Bool) {
         self.generation.pools[self.candidates[self.next].upstream].withConnection(fresh: fresh) { result in
             self.connected(result, attempt)
         }
@@ -158,6 +241,7 @@ final class InferenceExchange: UpstreamDelegate {
             }
             guard case .attempting = exchange.phase else { return }
             exchange.dropUpstream()
+            exchange.configuration.health.wasSilent(exchange.candidates[exchange.next].upstream, now: .now)
             exchange.attemptFailed(.noAnswer("no answer within \(amount.nanoseconds / 1_000_000) ms"))
         }
     }
@@ -171,25 +255,29 @@ final class InferenceExchange: UpstreamDelegate {
         switch result {
         case .failure(let error): self.attemptFailed(.noAnswer(Self.reason(error)))
         case .success(let connection):
+            guard let request = self.request else { return }
             self.upstream = connection
             self.isReadingPaused = false
-            let upstream = self.currentUpstream
-            let request: UpstreamRequest
-            do throws(ProviderRefusal) {
-                request = try upstream.provider.request(
-                    for: self.call, upstreamModel: self.candidates[self.next].model, upstream)
-            } catch {
-                self.dropUpstream()
-                switch error {
-                case .unsupported(let reason): self.attemptFailed(.noAnswer(reason))
-                }
-                return
-            }
-            let slices = BodySlices.apply(request.edits, to: self.body)
-            var headers = HTTPHeaders(request.headers)
+            let slices = request.body.map { [ByteBuffer(bytes: $0)] } ?? BodySlices.apply(request.edits, to: self.body)
+            var headers = HTTPHeaders(self.signed(request, slices))
             headers.replaceOrAdd(name: "content-length", value: String(slices.reduce(0) { $0 + $1.readableBytes }))
             let head = HTTPRequestHead(version: .http1_1, method: .POST, uri: request.target, headers: headers)
             connection.send(head, slices: slices, for: self)
+        }
+    }
+
+    /// The request's headers with what makes the gateway known.
+    private func signed(_ request: UpstreamRequest, _ slices: [ByteBuffer]) -> [(name: String, value: String)] {
+        switch (request.authorization, self.usedCredential) {
+        case (.included, _), (_, nil): return request.headers
+        case (_, .bearer(let token)?):
+            return request.headers + [(name: "authorization", value: "Bearer " + token.reveal())]
+        case (.awsV4(let service, let region), .aws(let keys)?):
+            return request.headers
+                + AWSSignature.headers(
+                    method: "POST", target: request.target, headers: request.headers,
+                    bodyHash: BodyDigest.hexadecimal(slices), keys: keys, service: service, region: region, now: .now)
+        case (.bearer, .aws?): return request.headers
         }
     }
 
@@ -223,11 +311,10 @@ final class InferenceExchange: UpstreamDelegate {
             guard let answer = self.stored[index] else { break }
             self.phase = .finished
             let name = self.configuration.upstreams[answer.upstream].name
-            if answer.head.status.code >= 500 { self.warnServerError(answer.head.status.code) }
-            self.audit(status: Int(answer.head.status.code), model: self.call.model, upstream: name, head: answer.head)
-            let headers = ResponseFilter.headers(of: answer.head, isDecoded: ResponseFilter.isDecoded(answer.head))
-            self.connection.answerWhole(
-                PlainResponse(status: answer.head.status, headers: headers, body: .bytes(answer.body)))
+            if answer.response.status.code >= 500 { self.warnServerError(answer.response.status.code) }
+            self.audit(
+                status: Int(answer.response.status.code), model: self.call.model, upstream: name, head: answer.head)
+            self.connection.answerWhole(answer.response)
             return
         case .credentialRefused(let index):
             self.warn(
@@ -259,25 +346,71 @@ final class InferenceExchange: UpstreamDelegate {
 
     // MARK: The upstream's answer
 
+    private var passesAnswers: Bool { type(of: self.currentUpstream.provider).passesAnswers }
+
     func upstreamAnswered(_ head: HTTPResponseHead) {
         guard case .attempting = self.phase else { return }
+        self.configuration.health.answered(self.candidates[self.next].upstream)
         let status = Int(head.status.code)
-        if AttemptLedger.movesOn(status) {
+        if self.renewsCredential(status) { return }
+        let isGood = (200..<300).contains(status)
+        // A cloud provider's refusals are told in the gateway's words, and its counts in another form.
+        let mustCollect = !self.passesAnswers && (!isGood || self.request?.answer == .bedrockCount)
+        if AttemptLedger.movesOn(status) || mustCollect {
             // The deadline goes on: an upstream that stalls in its error must not hold the request.
             self.phase = .collecting(head, ByteBuffer())
             return
         }
         self.deadline?.cancel()
         self.deadline = nil
-        self.phase = .relaying
         self.lastPart = self.connection.loop.now
-        // Nothing is sent again from here on; a stream may last long.
+        let isStream = head.isEventStream
+        if !self.passesAnswers, isStream {
+            self.phase = .translating(head, CloudStream(self.request?.answer ?? .messages), hasBegun: false)
+        } else if self.passesAnswers, isStream, isGood, self.next + 1 < self.candidates.count {
+            self.phase = .peeking(head, held: ByteBuffer(), SSESplitter())
+        } else {
+            self.beginRelaying(head)
+        }
+    }
+
+    /// A fetched credential that is refused may have been replaced behind the gateway's back: one more try with a new
+    /// one.
+    private func renewsCredential(_ status: Int) -> Bool {
+        guard status == 401, !self.retriedCredential, let used = self.usedCredential,
+            let credential = self.configuration.credentials[self.candidates[self.next].upstream]
+        else { return false }
+        self.retriedCredential = true
+        credential.invalidate(used)
+        self.warn(
+            "upstream refused a fetched credential, trying once more with a new one",
+            ["upstream": "\(self.currentUpstream.name)"])
+        self.dropUpstream()
+        self.tryNext(fresh: true)
+        return true
+    }
+
+    /// Nothing is sent again from here on; a stream may last long.
+    private func commit() {
         self.body = ByteBuffer()
         self.stored = [:]
-        let isDecoded = ResponseFilter.isDecoded(head)
-        var headers = ResponseFilter.headers(of: head, isDecoded: isDecoded)
-        self.isEventStream =
-            head.headers.first(name: "content-type")?.lowercased().hasPrefix("text/event-stream") ?? false
+    }
+
+    private func beginRelaying(_ head: HTTPResponseHead) {
+        self.phase = .relaying
+        self.lastPart = self.connection.loop.now
+        self.commit()
+        let status = Int(head.status.code)
+        var headers: HTTPHeaders
+        if self.passesAnswers {
+            headers = ResponseFilter.headers(of: head, isDecoded: ResponseFilter.isDecoded(head))
+        } else {
+            headers = ["content-type": "application/json;charset=utf-8"]
+            if !ResponseFilter.isDecoded(head), let length = head.headers.first(name: "content-length") {
+                headers.add(name: "content-length", value: length)
+            }
+        }
+        self.isEventStream = head.isEventStream
         self.hasDeclaredLength = headers.contains(name: "content-length")
         let hasBody = head.status != .noContent && head.status != .notModified
         if hasBody, !self.hasDeclaredLength, self.head.version != .http1_0 {
@@ -286,6 +419,19 @@ final class InferenceExchange: UpstreamDelegate {
         if (200..<300).contains(status) { headers.add(name: "request-id", value: self.requestID.description) }
         self.audit(status: status, model: self.call.model, upstream: self.currentUpstream.name, head: head)
         self.connection.beginAnswer(status: head.status, headers: headers)
+    }
+
+    /// The head of a cloud provider's stream: the gateway's own, for nothing of the provider's concerns the client.
+    private func beginTranslating(_ head: HTTPResponseHead) {
+        self.commit()
+        self.isEventStream = true
+        self.hasDeclaredLength = false
+        var headers: HTTPHeaders = [
+            "content-type": "text/event-stream", "cache-control": "no-cache", "request-id": self.requestID.description,
+        ]
+        if self.head.version != .http1_0 { headers.add(name: "transfer-encoding", value: "chunked") }
+        self.audit(status: 200, model: self.call.model, upstream: self.currentUpstream.name, head: head)
+        self.connection.beginAnswer(status: .ok, headers: headers)
     }
 
     func upstreamSent(_ bytes: ByteBuffer) {
@@ -299,12 +445,115 @@ final class InferenceExchange: UpstreamDelegate {
             let room = Self.storedBodyLimit - body.readableBytes
             body.writeImmutableBuffer(bytes.getSlice(at: bytes.readerIndex, length: min(room, bytes.readableBytes))!)
             self.phase = .collecting(head, body)
+        case .peeking(let head, var held, var splitter):
+            self.phase = .attempting
+            held.writeImmutableBuffer(bytes)
+            splitter.receive(bytes)
+            self.lastPart = self.connection.loop.now
+            self.peek(head, held, splitter)
+        case .translating(let head, var stream, let hasBegun):
+            self.phase = .attempting
+            self.lastPart = self.connection.loop.now
+            let steps = stream.receive(bytes)
+            self.phase = .translating(head, stream, hasBegun: hasBegun)
+            self.carryOut(steps)
         case .deciding, .attempting, .finished: break
         }
     }
 
+    /// Looks for the first event that says something: an error there is this upstream's failure, and another may do
+    /// better.
+    private func peek(_ head: HTTPResponseHead, _ held: ByteBuffer, _ splitter: SSESplitter) {
+        var splitter = splitter
+        while let event = splitter.next() {
+            if let type = event.errorType {
+                self.streamFailedEarly(head, type: type, body: event.data)
+                return
+            }
+            if event.isContent {
+                self.release(head, held)
+                return
+            }
+        }
+        if held.readableBytes > Self.peekLimit {
+            self.release(head, held)
+        } else {
+            self.phase = .peeking(head, held: held, splitter)
+        }
+    }
+
+    private func release(_ head: HTTPResponseHead, _ held: ByteBuffer) {
+        self.beginRelaying(head)
+        self.relayedBytes += held.readableBytes
+        self.connection.writeAnswer(held)
+    }
+
+    /// An error before any content: as if the upstream had answered with its status.
+    private func streamFailedEarly(_ head: HTTPResponseHead, type: String, body: [UInt8]) {
+        self.dropUpstream()
+        let status = ErrorStatus.of(type)
+        let response = PlainResponse(
+            status: HTTPResponseStatus(statusCode: status), headers: ["content-type": "application/json"],
+            body: .bytes(ByteBuffer(bytes: body)))
+        self.settle(head, status: status, response)
+    }
+
+    /// An answer that is whole: kept while others may do better, or the client's.
+    private func settle(_ head: HTTPResponseHead, status: Int, _ response: PlainResponse) {
+        let upstream = self.candidates[self.next].upstream
+        if AttemptLedger.movesOn(status) {
+            self.stored[self.ledger.failures.count] = StoredAnswer(head: head, response: response, upstream: upstream)
+            self.attemptFailed(.status(status))
+            return
+        }
+        self.deadline?.cancel()
+        self.phase = .finished
+        if status >= 500 { self.warnServerError(UInt(status)) }
+        self.audit(status: status, model: self.call.model, upstream: self.currentUpstream.name, head: head)
+        self.connection.answerWhole(response)
+    }
+
+    private func carryOut(_ steps: [CloudStream.Step]) {
+        for step in steps {
+            guard case .translating(let head, let stream, let hasBegun) = self.phase else { return }
+            switch step {
+            case .events(let bytes):
+                if !hasBegun {
+                    // Pings and comments wait with the head for the first event that says something.
+                    self.held.writeImmutableBuffer(bytes)
+                    guard stream.hasContent else { continue }
+                    self.beginTranslating(head)
+                    self.phase = .translating(head, stream, hasBegun: true)
+                    self.relayedBytes += self.held.readableBytes
+                    self.connection.writeAnswer(self.held)
+                    self.held = ByteBuffer()
+                } else {
+                    self.relayedBytes += bytes.readableBytes
+                    self.connection.writeAnswer(bytes)
+                }
+            case .failure(let type, let detail):
+                self.warn(
+                    "upstream stream error",
+                    ["upstream": "\(self.currentUpstream.name)", "type": "\(type)", "reason": "\(detail)"])
+                if hasBegun {
+                    self.dropUpstream()
+                    self.endWithError(type: type, message: "upstream error", reason: detail)
+                } else {
+                    self.held = ByteBuffer()
+                    let envelope = ErrorEnvelope(status: ErrorStatus.of(type), type: type, message: "upstream error")
+                    self.dropUpstream()
+                    self.settle(head, status: envelope.status, .error(envelope, requestID: self.requestID))
+                }
+                return
+            }
+        }
+    }
+
     func upstreamPaused() {
-        guard case .relaying = self.phase else { return }
+        switch self.phase {
+        case .relaying, .translating: break
+        default: return
+        }
         self.connection.flushIfNeeded()
         // A slow client slows its upstream instead of filling the gateway's memory.
         if !self.connection.isWritable, !self.isReadingPaused {
@@ -319,16 +568,87 @@ final class InferenceExchange: UpstreamDelegate {
         case .relaying:
             self.phase = .finished
             self.connection.endAnswer()
-        case .collecting(let head, let body):
-            self.stored[self.ledger.failures.count] = StoredAnswer(
-                head: head, body: body, upstream: self.candidates[self.next].upstream)
-            self.attemptFailed(.status(Int(head.status.code)))
+        case .collecting(let head, let body): self.collected(head, body)
+        case .peeking(let head, let held, _):
+            self.release(head, held)
+            self.phase = .finished
+            self.connection.endAnswer()
+        case .translating(let head, var stream, let hasBegun):
+            let steps = stream.finish()
+            self.phase = .translating(head, stream, hasBegun: hasBegun)
+            self.carryOut(steps)
+            guard case .translating(_, _, let hasBegunNow) = self.phase else { return }
+            if !hasBegunNow {
+                self.beginTranslating(head)
+                self.connection.writeAnswer(self.held)
+            }
+            self.phase = .finished
+            self.connection.endAnswer()
         case .deciding, .attempting, .finished: break
         }
     }
 
+    /// A whole answer that was not relayed as it came.
+    private func collected(_ head: HTTPResponseHead, _ body: ByteBuffer) {
+        let status = Int(head.status.code)
+        guard !self.passesAnswers else {
+            let headers = ResponseFilter.headers(of: head, isDecoded: ResponseFilter.isDecoded(head))
+            self.settle(
+                head, status: status, PlainResponse(status: head.status, headers: headers, body: .bytes(body)))
+            return
+        }
+        let bytes = Array(body.readableBytesView)
+        if self.request?.answer == .bedrockCount, self.count(head, status, bytes) { return }
+        let upstream = self.currentUpstream
+        let failure = CloudFailure(
+            status: status, body: bytes, provider: type(of: upstream.provider).name, model: self.call.model)
+        self.warn(
+            "cloud provider refused",
+            ["upstream": "\(upstream.name)", "status": "\(status)", "reason": "\(failure.detail)"])
+        // Redirects are not followed: credentials and bodies go to the configured host only.
+        let shown = (200..<400).contains(status) ? 502 : status
+        let envelope = ErrorEnvelope(status: shown, type: failure.type, message: failure.message)
+        var response = PlainResponse.error(envelope, requestID: self.requestID)
+        for name in ["retry-after", "x-should-retry"] {
+            if let value = head.headers.first(name: name) { response.headers.replaceOrAdd(name: name, value: value) }
+        }
+        self.settle(head, status: shown, response)
+    }
+
+    /// Bedrock's count in the form of the Messages API. What Bedrock cannot count is no failure of the request's.
+    private func count(_ head: HTTPResponseHead, _ status: Int, _ body: [UInt8]) -> Bool {
+        if status == 200, let tokens = (try? JSONValue(parsing: body))?["inputTokens"]?.integer {
+            let json = JSONValue.object(["input_tokens": .integer(tokens)])
+            self.settle(
+                head, status: 200,
+                PlainResponse(
+                    status: .ok,
+                    headers: [
+                        "content-type": "application/json;charset=utf-8", "request-id": self.requestID.description,
+                    ], body: .bytes(ByteBuffer(bytes: json.bytes()))))
+            return true
+        }
+        guard status < 429 || status == 501 else { return false }
+        self.warn(
+            "upstream cannot count", ["upstream": "\(self.currentUpstream.name)", "status": "\(status)"])
+        self.storeUnsupported()
+        self.attemptFailed(.status(501))
+        return true
+    }
+
+    private func storeUnsupported() {
+        let envelope = ErrorEnvelope(
+            status: 501, type: "not_supported", message: "count_tokens is not available on this Bedrock upstream")
+        var response = PlainResponse.error(envelope, requestID: self.requestID)
+        response.headers.replaceOrAdd(name: "x-should-retry", value: "false")
+        self.stored[self.ledger.failures.count] = StoredAnswer(
+            head: HTTPResponseHead(version: .http1_1, status: .notImplemented), response: response,
+            upstream: self.candidates[self.next].upstream)
+    }
+
     func upstreamBroke(_ reason: String) {
-        let isStale = self.upstream?.isReused ?? false
+        // Only a connection that was idle for a while may have been closed by the other side's keep-alive timeout.
+        let isStale = self.upstream.map { $0.isReused && $0.idleTime >= Self.stalenessThreshold } ?? false
         self.upstream = nil
         switch self.phase {
         case .attempting:
@@ -339,20 +659,48 @@ final class InferenceExchange: UpstreamDelegate {
                 self.attemptFailed(.noAnswer(reason))
             }
         case .collecting(let head, _): self.attemptFailed(.status(Int(head.status.code)))
-        case .relaying: self.interrupted(reason)
+        case .peeking, .translating(_, _, hasBegun: false):
+            self.held = ByteBuffer()
+            self.attemptFailed(.noAnswer(reason))
+        case .relaying, .translating: self.interrupted(reason)
         case .deciding, .finished: break
         }
     }
 
     func upstreamWritabilityChanged(_ isWritable: Bool) {}
 
-    /// Ends an answer of which no part has come for too long, unless it is the client that is not taking it.
-    func checkProgress(_ limit: Duration) {
-        guard case .relaying = self.phase, !self.isReadingPaused,
-            self.connection.loop.now - self.lastPart > TimeAmount(limit)
-        else { return }
-        self.dropUpstream()
-        self.interrupted("nothing came for \(limit.components.seconds) s")
+    /// Ends an answer of which no part has come for too long, unless it is the client that is not taking it; and keeps a
+    /// cloud provider's silent stream alive.
+    func checkProgress(_ limit: TimeAmount) {
+        let now = self.connection.loop.now
+        let silence = now - self.lastPart
+        switch self.phase {
+        case .relaying, .peeking, .translating: break
+        default: return
+        }
+        guard !self.isReadingPaused else { return }
+        if silence > limit {
+            self.dropUpstream()
+            self.upstreamBroke("nothing came for \(limit.nanoseconds / 1_000_000_000) s")
+            return
+        }
+        switch self.phase {
+        case .translating(let head, let stream, let hasBegun)
+        where silence >= Self.pingInterval && now - self.lastPing >= Self.pingInterval:
+            self.lastPing = now
+            if !hasBegun {
+                self.beginTranslating(head)
+                self.phase = .translating(head, stream, hasBegun: true)
+                self.connection.writeAnswer(self.held)
+                self.held = ByteBuffer()
+            }
+            self.connection.writeAnswer(Self.ping)
+            self.connection.flushIfNeeded()
+        case .peeking(let head, let held, _) where silence >= Self.pingInterval:
+            self.release(head, held)
+            self.connection.flushIfNeeded()
+        default: return
+        }
     }
 
     /// The upstream died in the middle of its answer: the client is told in the stream's own language where there is
@@ -361,6 +709,13 @@ final class InferenceExchange: UpstreamDelegate {
         self.phase = .finished
         let upstream = self.currentUpstream.name
         self.warn("upstream broke off its answer", ["upstream": "\(upstream)", "reason": "\(reason.singleLine)"])
+        self.recordInterruption(reason)
+        self.tell(
+            type: "api_error", message: "the upstream broke off its answer; the text so far is incomplete")
+    }
+
+    private func recordInterruption(_ reason: String) {
+        let upstream = self.currentUpstream.name
         self.connection.services.audit.record(
             AuditEvent(
                 "inference.interrupted",
@@ -370,15 +725,22 @@ final class InferenceExchange: UpstreamDelegate {
                     "model": .string(self.call.model), "upstream": .string(upstream), "reason": .string(reason),
                     "bytes": .integer(self.relayedBytes), "ms": .integer(self.elapsedMilliseconds),
                 ]))
+    }
+
+    /// Ends a stream with an error that the provider has told.
+    private func endWithError(type: String, message: String, reason: String) {
+        self.phase = .finished
+        self.recordInterruption(reason)
+        self.tell(type: type, message: message)
+    }
+
+    private func tell(type: String, message: String) {
         guard self.isEventStream, !self.hasDeclaredLength else {
             self.connection.abortAnswer()
             return
         }
         let event = JSONValue.object([
-            "type": "error",
-            "error": [
-                "type": "api_error", "message": "the upstream broke off its answer; the text so far is incomplete",
-            ],
+            "type": "error", "error": ["type": .string(type), "message": .string(message)],
             "request_id": .string(self.requestID.description),
         ])
         // The blank line ends whatever event was cut in two.
@@ -401,10 +763,10 @@ final class InferenceExchange: UpstreamDelegate {
         self.deadline?.cancel()
         self.attempt += 1
         switch self.phase {
-        case .attempting, .collecting:
+        case .attempting, .collecting, .peeking, .translating(_, _, hasBegun: false):
             self.phase = .finished
             self.audit(status: 499, model: self.call.model, upstream: nil, head: nil)
-        case .deciding, .relaying, .finished: self.phase = .finished
+        case .deciding, .relaying, .translating, .finished: self.phase = .finished
         }
         self.dropUpstream()
     }
@@ -457,5 +819,28 @@ extension FailedAttempt.Reason {
         case .status(let status): String(status)
         case .noAnswer(let reason): reason
         }
+    }
+}
+
+extension HTTPResponseHead {
+    /// Whether the body is a stream of events, in one format or the other.
+    fileprivate var isEventStream: Bool {
+        let type = self.headers.first(name: "content-type")?.lowercased() ?? ""
+        return type.hasPrefix("text/event-stream") || type.hasPrefix("application/vnd.amazon.eventstream")
+    }
+}
+
+/// A body in the relay's memory, for providers to read parts of.
+private struct BufferBody: BodyReading {
+    private let buffer: ByteBuffer
+
+    init(_ buffer: ByteBuffer) {
+        self.buffer = buffer
+    }
+
+    var count: Int { self.buffer.readableBytes }
+
+    func bytes(_ range: Range<Int>) -> [UInt8] {
+        self.buffer.getBytes(at: self.buffer.readerIndex + range.lowerBound, length: range.count) ?? []
     }
 }

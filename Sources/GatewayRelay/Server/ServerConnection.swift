@@ -133,7 +133,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         case .idle: limit = self.hadRequest ? timeouts.idle : timeouts.firstRequest
         case .receiving, .discarding: limit = timeouts.body
         case .answering:
-            self.exchange?.checkProgress(timeouts.stall)
+            self.exchange?.checkProgress(TimeAmount(timeouts.stall))
             guard pending > 0 else { return }
             limit = timeouts.stall
         case .closing: limit = self.isOutputClosed ? timeouts.linger : timeouts.stall

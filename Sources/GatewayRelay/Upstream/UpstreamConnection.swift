@@ -38,6 +38,9 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     private let onClose: (UpstreamConnection) -> Void
     /// Whether an earlier exchange ran on this connection, which may then have been closed by the other side unnoticed.
     private(set) var isReused = false
+    /// Since when it has been idle, before its current exchange.
+    private(set) var idleSince = NIODeadline.uptimeNanoseconds(0)
+    private(set) var idleTime = TimeAmount.zero
 
     init(onIdle: @escaping (UpstreamConnection) -> Void, onClose: @escaping (UpstreamConnection) -> Void) {
         self.onIdle = onIdle
@@ -59,6 +62,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
         guard let channel = self.channel else { return }
         self.delegate = delegate
         self.state = .waitingForHead
+        if self.isReused { self.idleTime = .now() - self.idleSince }
         channel.write(HTTPClientRequestPart.head(head), promise: nil)
         for slice in slices where slice.readableBytes > 0 {
             channel.write(HTTPClientRequestPart.body(.byteBuffer(slice)), promise: nil)
@@ -109,6 +113,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
             if keepsAlive, self.isRequestSent, context.channel.isActive {
                 self.state = .idle
                 self.isReused = true
+                self.idleSince = .now()
                 self.setReading(true)
                 self.onIdle(self)
             } else {

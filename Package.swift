@@ -156,7 +156,8 @@ let package = Package(
             name: "GatewayPolicyTests", dependencies: ["GatewayPolicy", "GatewayCore", "GatewayConfig"],
             swiftSettings: strict),
         .testTarget(
-            name: "GatewayProvidersTests", dependencies: ["GatewayProviders", "GatewayCore", "GatewayConfig"],
+            name: "GatewayProvidersTests",
+            dependencies: ["GatewayProviders", "GatewayCore", "GatewayConfig", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
             name: "GatewayRelayTests",

@@ -20,7 +20,8 @@ struct AzureCredentialSource: Sendable {
         let environment = self.environment
         if let tenant = environment["AZURE_TENANT_ID"], let client = environment["AZURE_CLIENT_ID"] {
             if let secret = environment["AZURE_CLIENT_SECRET"] {
-                return try await self.exchange(tenant, [("client_id", client), ("client_secret", secret)], "client secret")
+                return try await self.exchange(
+                    tenant, [("client_id", client), ("client_secret", secret)], "client secret")
             }
             if let path = environment["AZURE_CLIENT_CERTIFICATE_PATH"] {
                 let assertion = try self.assertion(path, tenant: tenant, client: client)

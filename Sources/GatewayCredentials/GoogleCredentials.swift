@@ -43,7 +43,8 @@ struct GoogleCredentialSource: Sendable {
         case "authorized_user": return try await self.authorizedUser(json, source: source)
         case "external_account": return try await self.externalAccount(json, source: source)
         default:
-            throw CredentialFailure("\(path.singleLine) is not a service account's, a user's or an external account's file")
+            throw CredentialFailure(
+                "\(path.singleLine) is not a service account's, a user's or an external account's file")
         }
     }
 

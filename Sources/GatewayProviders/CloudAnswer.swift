@@ -20,7 +20,8 @@ package struct CloudFailure: Sendable, Equatable {
         switch status {
         case 400:
             self.type = "invalid_request_error"
-            self.message = Self.rejection(json, text, provider: provider, model: model) ?? "upstream rejected the request"
+            self.message =
+                Self.rejection(json, text, provider: provider, model: model) ?? "upstream rejected the request"
         case 401:
             self.type = "authentication_error"
             self.message = "upstream authentication failed; tell your administrator"
@@ -103,7 +104,10 @@ package struct CloudFailure: Sendable, Equatable {
             ], "effort_unsupported"
         ),
         (["role: Input should be 'user' or 'assistant'", "role 'system' is not supported"], "mid_conv_system"),
-        (["Could not process image", "image exceeds 5 MB maximum", "image dimensions exceed max allowed size"], "image_block"),
+        (
+            ["Could not process image", "image exceeds 5 MB maximum", "image dimensions exceed max allowed size"],
+            "image_block"
+        ),
         (["Could not process PDF", "A maximum of 100 PDF pages may be provided"], "document_block"),
     ]
 

@@ -39,7 +39,9 @@ package struct BedrockProvider: Provider {
     }
 
     package var credential: CredentialNeed {
-        if case .bearer = self.authentication { .none } else {
+        if case .bearer = self.authentication {
+            .none
+        } else {
             .aws(self.authentication, role: self.role, region: self.region)
         }
     }

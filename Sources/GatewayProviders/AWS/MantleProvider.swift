@@ -26,7 +26,9 @@ package struct MantleProvider: Provider {
     }
 
     package var credential: CredentialNeed {
-        if case .bearer = self.authentication { .none } else {
+        if case .bearer = self.authentication {
+            .none
+        } else {
             .aws(self.authentication, role: self.role, region: self.region)
         }
     }

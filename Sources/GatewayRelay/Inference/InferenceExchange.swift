@@ -216,7 +216,8 @@ final class InferenceExchange: UpstreamDelegate {
         switch refusal {
         case .unsupported(let reason):
             self.storeUnsupported()
-            self.warn("upstream cannot serve this", ["upstream": "\(self.currentUpstream.name)", "reason": "\(reason)"])
+            self.warn(
+                "upstream cannot serve this", ["upstream": "\(self.currentUpstream.name)", "reason": "\(reason)"])
             self.attemptFailed(.status(501))
         }
     }

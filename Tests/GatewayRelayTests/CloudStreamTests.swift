@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import GatewayCore
+import GatewayProviders
+import NIOCore
+import Testing
+
+@testable import GatewayRelay
+
+@Suite("Streams of cloud providers")
+struct CloudStreamTests {
+    /// What the client sees of a stream that arrives in pieces of that size.
+    private func run(_ bytes: [UInt8], _ answer: UpstreamRequest.Answer, pieces: Int) -> (
+        text: String, failure: String?
+    ) {
+        var stream = CloudStream(answer)
+        var steps: [CloudStream.Step] = []
+        var at = 0
+        while at < bytes.count {
+            let end = min(bytes.count, at + pieces)
+            steps += stream.receive(ByteBuffer(bytes: bytes[at..<end]))
+            at = end
+        }
+        steps += stream.finish()
+        var text = ""
+        var failure: String?
+        for step in steps {
+            switch step {
+            case .events(let bytes): text += String(buffer: bytes)
+            case .failure(let type, _): failure = type
+            }
+        }
+        return (text, failure)
+    }
+
+    private static let events =
+        ": comment\n\nevent: message_start\ndata: {\"type\":\"message_start\"}\n\nevent: ping\r\ndata: {\"type\": \"ping\"}\r\n\r\nevent: future\ndata: {\"type\":\"future\",\ndata: \"x\":1}\n\n"
+
+    @Test("pass as they are, cut at any place: comments, pings, unknown events, all line ends")
+    func passes() {
+        for pieces in 1...80 {
+            let result = self.run(Array(Self.events.utf8), .messages, pieces: pieces)
+            #expect(result.text == Self.events)
+            #expect(result.failure == nil)
+        }
+    }
+
+    @Test(
+        "keep an error's type and lose its text",
+        arguments: [
+            (
+                "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"secret\"}}\n\n",
+                "overloaded_error"
+            ),
+            ("data: {\"type\":\"error\",\"error\":{\"type\":\"made_up\",\"message\":\"secret\"}}\n\n", "api_error"),
+            ("event: error\ndata: garbage\n\n", "api_error"),
+        ])
+    func errors(_ text: String, _ type: String) {
+        let result = self.run(Array((Self.events + text + "event: late\ndata: {}\n\n").utf8), .messages, pieces: 7)
+        #expect(result.text == Self.events)
+        #expect(result.failure == type)
+    }
+
+    private static func frame(_ headers: [(String, String)], _ payload: String) -> [UInt8] {
+        func number(_ value: Int) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) } }
+        let body = Array(payload.utf8)
+        var block: [UInt8] = []
+        for (name, value) in headers {
+            block +=
+                [UInt8(name.utf8.count)] + Array(name.utf8) + [
+                    7, UInt8(value.utf8.count >> 8), UInt8(value.utf8.count & 255),
+                ]
+            block += Array(value.utf8)
+        }
+        var out = number(16 + block.count + body.count) + number(block.count)
+        out += number(Int(CRC32.checksum(out)))
+        out += block + body
+        return out + number(Int(CRC32.checksum(out)))
+    }
+
+    private static func chunk(_ json: String) -> [UInt8] {
+        self.frame(
+            [(":message-type", "event"), (":event-type", "chunk")],
+            "{\"bytes\":\"\(Base64.encode(Array(json.utf8)))\",\"p\":\"abc\"}")
+    }
+
+    @Test("of Bedrock become events, with their JSON as it was")
+    func frames() {
+        let json = #"{"type":"content_block_delta","n":12345678901234567890,"t":"\u00e9"}"#
+        let bytes = Self.chunk(#"{"type":"message_start"}"#) + Self.chunk(json)
+        for pieces in [1, 2, 3, 7, 64, 1000] {
+            let result = self.run(bytes, .eventStream, pieces: pieces)
+            #expect(
+                result.text
+                    == "event: message_start\ndata: {\"type\":\"message_start\"}\n\nevent: content_block_delta\ndata: \(json)\n\n"
+            )
+            #expect(result.failure == nil)
+        }
+    }
+
+    @Test(
+        "of Bedrock end with what its exceptions mean",
+        arguments: [
+            ("throttlingException", "rate_limit_error"), ("serviceUnavailableException", "overloaded_error"),
+            ("validationException", "invalid_request_error"), ("modelStreamErrorException", "api_error"),
+        ])
+    func exceptions(_ name: String, _ type: String) {
+        let bytes =
+            Self.chunk(#"{"type":"message_start"}"#)
+            + Self.frame([(":message-type", "exception"), (":exception-type", name)], #"{"message":"secret"}"#)
+        let result = self.run(bytes, .eventStream, pieces: 5)
+        #expect(result.failure == type)
+        #expect(!result.text.contains("secret"))
+    }
+
+    @Test("that end inside a frame, or with a wrong checksum, are failures")
+    func truncated() {
+        let bytes = Self.chunk(#"{"type":"message_start"}"#)
+        #expect(self.run(Array(bytes.dropLast(3)), .eventStream, pieces: 9).failure == "api_error")
+        var broken = bytes
+        broken[20] ^= 1
+        #expect(self.run(broken, .eventStream, pieces: 9).failure == "api_error")
+    }
+
+    @Test("never crash the reader", arguments: 0..<40)
+    func fuzz(_ seed: Int) {
+        var state = UInt64(seed) &* 0x9E37_79B9_7F4A_7C15 | 1
+        func random(_ bound: Int) -> Int {
+            state ^= state << 13
+            state ^= state >> 7
+            state ^= state << 17
+            return Int(state % UInt64(bound))
+        }
+        let seeds = [Array(Self.events.utf8), Self.chunk(#"{"type":"x"}"#) + Self.chunk("[]")]
+        for _ in 0..<200 {
+            var bytes = seeds[random(2)]
+            for _ in 0..<random(6) { bytes[random(bytes.count)] = UInt8(random(256)) }
+            _ = self.run(bytes, random(2) == 0 ? .messages : .eventStream, pieces: 1 + random(30))
+        }
+    }
+}
+
+@Suite("Silent upstreams")
+struct UpstreamHealthTests {
+    @Test("are tried last for a while, then once, and first again when they answer")
+    func rests() {
+        let health = UpstreamHealth(count: 2)
+        let start = Timestamp(milliseconds: 1_000_000_000_000)
+        func rests(_ seconds: Double) -> Bool { health.rests(0, now: start.advanced(bySeconds: seconds)) }
+        #expect(!rests(0))
+        health.wasSilent(0, now: start)
+        #expect(rests(1) && rests(9.9) && !health.rests(1, now: start))
+        #expect(!rests(10.1), "no probe was let through")
+        #expect(rests(10.2), "a second probe was let through")
+        health.wasSilent(0, now: start.advanced(bySeconds: 11))
+        #expect(rests(30), "the rest did not grow")
+        #expect(!rests(31.1))
+        health.answered(0)
+        #expect(!rests(31.2) && !rests(31.3))
+    }
+}

@@ -160,6 +160,12 @@ let package = Package(
             dependencies: ["GatewayProviders", "GatewayCore", "GatewayConfig", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
+            name: "GatewayCredentialsTests",
+            dependencies: [
+                "GatewayCredentials", "GatewayCore", "GatewayHTTPClient", "GatewayProviders", "TestSupport",
+            ],
+            exclude: ["test-key.pem"], swiftSettings: strict),
+        .testTarget(
             name: "GatewayRelayTests",
             dependencies: ["GatewayRelay", "GatewayCore", "GatewayPolicy", "GatewayProviders"] + nio,
             swiftSettings: strict),

@@ -47,6 +47,12 @@ package struct AWSRole: Sendable, Equatable {
     package let externalID: String?
     package let sessionName: SessionName?
 
+    package init(arn: String, externalID: String?, sessionName: SessionName?) {
+        self.arn = arn
+        self.externalID = externalID
+        self.sessionName = sessionName
+    }
+
     package init?(_ node: ConfigNode?) {
         guard let arn = node?["role_arn"]?.string else { return nil }
         self.arn = arn

@@ -16,11 +16,17 @@ package struct UpstreamSettings: Sendable {
     package let groups: [String]?
     /// Added to every request to this upstream.
     package let headers: [(name: String, value: String)]
+    /// Statuses after which another upstream is tried; `nil` for the usual ones.
+    package let failsOverOn: Set<Int>?
+    /// Its share among neighbours that have a weight too; `nil` for a fixed place in the order.
+    package let weight: Double?
 
     package init(
         name: String, provider: any Provider, baseURL: WebURL, models: [String]? = nil, groups: [String]? = nil,
-        headers: [(name: String, value: String)] = [],
+        headers: [(name: String, value: String)] = [], failsOverOn: Set<Int>? = nil, weight: Double? = nil,
     ) {
+        self.failsOverOn = failsOverOn
+        self.weight = weight
         self.name = name
         self.provider = provider
         self.baseURL = baseURL
@@ -39,7 +45,9 @@ package struct UpstreamSettings: Sendable {
         self.init(
             name: node["name"]?.string ?? kind.name, provider: kind.init(node), baseURL: url,
             models: node["models"].map(\.strings), groups: node["groups"].map(\.strings),
-            headers: (node["headers"]?.members ?? []).map { ($0.key, $0.value.string ?? "") })
+            headers: (node["headers"]?.members ?? []).map { ($0.key, $0.value.string ?? "") },
+            failsOverOn: (node["failover"]?["on"]?.list).map { Set($0.compactMap(\.integer)) },
+            weight: node["weight"]?.number)
     }
 
     package func serves(_ principal: Principal) -> Bool {
@@ -61,6 +69,20 @@ package struct UpstreamSettings: Sendable {
         ConfigKey(
             "headers", .map(of: .string()), "Headers added to every request to this upstream.",
             inspect: UpstreamHeaders.inspection),
+        ConfigKey(
+            "failover",
+            .section(
+                ConfigSection([
+                    ConfigKey(
+                        "on", .list(of: .integer(minimum: 400, maximum: 599)), required: true,
+                        "The statuses after which the next upstream is tried, instead of 401, 403, 404, 429 and 500 to 599.",
+                        example: "[429, 500, 502, 503, 529]")
+                ])),
+            "When another upstream is tried after this one's answer. Connection failures always are such a case."),
+        ConfigKey(
+            "weight", .number(above: 0, maximum: 1000),
+            "This upstream's share among neighbours in the list that have a weight too. Without it, the order is fixed."
+        ),
     ]
 
     /// `upstreams[]`, with the keys that each kind adds.

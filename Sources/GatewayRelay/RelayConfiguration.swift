@@ -19,14 +19,19 @@ package final class RelayConfiguration: Sendable {
     /// One for each upstream; `nil` where the configuration holds the whole credential.
     package let credentials: [(any UpstreamCredential)?]
     package let health: UpstreamHealth
+    /// Whether a client's session stays with one of several weighted upstreams.
+    package let keepsSessions: Bool
+    let hasWeights: Bool
     /// Whether some upstream takes another body than the client's, so that its parts must be found.
     let hasCloudUpstreams: Bool
 
     package init(
         edge: EdgeSettings, upstreams: [UpstreamSettings], catalog: ModelCatalog, policies: ManagedPolicies,
         firstByteTimeout: Duration, addressGuard: AddressGuard, upstreamTLS: NIOSSLContext?,
-        credentials: [(any UpstreamCredential)?] = [],
+        credentials: [(any UpstreamCredential)?] = [], keepsSessions: Bool = false,
     ) {
+        self.keepsSessions = keepsSessions
+        self.hasWeights = upstreams.contains { $0.weight != nil }
         self.credentials = credentials.isEmpty ? Array(repeating: nil, count: upstreams.count) : credentials
         self.health = UpstreamHealth(count: upstreams.count)
         self.hasCloudUpstreams = upstreams.contains { !type(of: $0.provider).passesAnswers }

@@ -310,7 +310,8 @@ package final class Gateway: Sendable {
             ),
             policies: settings.managed, firstByteTimeout: settings.firstByteTimeout, addressGuard: rule,
             upstreamTLS: try NIOSSLContext(configuration: .makeClientConfiguration()),
-            credentials: settings.upstreams.map { UpstreamCredentials.make(for: $0, credentialEnvironment) })
+            credentials: settings.upstreams.map { UpstreamCredentials.make(for: $0, credentialEnvironment) },
+            keepsSessions: settings.keepsSessions)
 
         let publicURL = settings.listen.publicURL
         let tokens = SessionTokens(settings: settings.session, issuer: publicURL)

@@ -471,4 +471,57 @@ struct RelayTests {
             #expect(try await gateway.send("GET", "/healthz").status == 200)
         }
     }
+
+    @Test("fails over from a stream that begins with an error, and not from one that has begun")
+    func earlyStreamErrors() async throws {
+        let error =
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"m\"}}\n\n"
+        let first = try await ScriptedServer { seen in
+            let isLate = String(decoding: seen.body, as: UTF8.self).contains("late")
+            return [.streamHead] + (isLate ? [.chunk("event: message_start\ndata: {}\n\n")] : [.chunk(": hello\n\n")])
+                + [.chunk(error), .lastChunk]
+        }
+        let second = try await ScriptedServer { _ in [.streamHead, .chunk("data: second\n\n"), .lastChunk] }
+        try await withGateway(upstreams: [first.url, second.url]) { gateway in
+            let bearer = try await gateway.signIn().bearer
+            #expect(try await gateway.message(bearer).text == "data: second\n\n")
+            let late = try await gateway.message(bearer, #"{"model":"claude-sonnet-4-6","x":"late"}"#)
+            #expect(late.text == "event: message_start\ndata: {}\n\n" + error)
+        }
+        try await withGateway(upstreams: [first.url, first.url]) { gateway in
+            let bearer = try await gateway.signIn().bearer
+            // The last one's answer is the client's, as it is.
+            #expect(try await gateway.message(bearer).text.contains("overloaded_error"))
+        }
+        await first.stop()
+        await second.stop()
+    }
+
+    @Test(
+        "costs a request nothing when an upstream is broken and another is not",
+        arguments: ["refuses", "hangs", "resets", "garbage", "slow", "half"])
+    func brokenUpstreams(_ kind: String) async throws {
+        let broken = try await ScriptedServer { _ in
+            switch kind {
+            case "hangs": [.hang]
+            case "resets": [.bytes("HTTP/1.1 200 OK\r\n"), .reset]
+            case "garbage": [.bytes("\u{1}\u{2}\u{3} not http at all\r\n\r\n"), .hang]
+            case "slow": [.pause(.milliseconds(2000)), .answer(200, "{}")]
+            case "half": [.bytes("HTTP/1.1 503 X\r\ncontent-length: 50\r\n\r\nabc"), .close]
+            default: []
+            }
+        }
+        if kind == "refuses" { await broken.stop() }
+        let good = try await ScriptedServer { _ in [.answer(200, "{\"from\":2}")] }
+        try await withGateway(
+            upstreams: [broken.url, good.url], configure: { $0.firstByteTimeout = .milliseconds(600) }
+        ) { gateway in
+            let bearer = try await gateway.signIn().bearer
+            for _ in 0..<4 { #expect(try await gateway.message(bearer).text == "{\"from\":2}") }
+            // Silence costs the first request only.
+            if kind == "hangs" || kind == "slow" { #expect(broken.seen.count == 1) }
+        }
+        await broken.stop()
+        await good.stop()
+    }
 }

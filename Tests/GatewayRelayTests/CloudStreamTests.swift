@@ -159,3 +159,23 @@ struct UpstreamHealthTests {
         #expect(!rests(31.2) && !rests(31.3))
     }
 }
+
+@Suite("Weights")
+struct WeightedOrderTests {
+    @Test("give each upstream its share, keep sessions, and leave the others' places alone")
+    func shares() {
+        let items: [(name: String, weight: Double?)] = [("fixed", nil), ("a", 3), ("b", 1), ("last", nil)]
+        var counts: [Int: Int] = [:]
+        for key in 0..<8000 {
+            let order = WeightedOrder.order(items, key: "\(key)")
+            #expect(order.first == 0 && order.last == 3)
+            counts[order[1], default: 0] += 1
+        }
+        #expect((5800...6200).contains(counts[1] ?? 0), "\(counts)")
+        #expect(WeightedOrder.order(items, key: "s") == WeightedOrder.order(items, key: "s"))
+        // Without a, only what a had moves.
+        for key in 0..<100 where WeightedOrder.order(items, key: "\(key)")[1] == 2 {
+            #expect(WeightedOrder.order([items[0], items[2], items[3]], key: "\(key)")[1] == 1)
+        }
+    }
+}

@@ -133,6 +133,16 @@ final class InferenceExchange: UpstreamDelegate {
     /// Upstreams that have lately been silent come last.
     private func ordered(_ candidates: [InferenceDecision.Candidate]) -> [InferenceDecision.Candidate] {
         guard candidates.count > 1 else { return candidates }
+        var candidates = candidates
+        if self.configuration.hasWeights {
+            let session =
+                self.configuration.keepsSessions ? self.head.headers.first(name: "x-claude-code-session-id") : nil
+            let items = candidates.map { candidate in
+                let upstream = self.configuration.upstreams[candidate.upstream]
+                return (name: upstream.name, weight: upstream.weight)
+            }
+            candidates = WeightedOrder.order(items, key: session ?? self.requestID.description).map { candidates[$0] }
+        }
         let (health, now) = (self.configuration.health, Timestamp.now)
         let resting = candidates.map { health.rests($0.upstream, now: now) }
         if !resting.contains(true) { return candidates }
@@ -357,7 +367,7 @@ final class InferenceExchange: UpstreamDelegate {
         let isGood = (200..<300).contains(status)
         // A cloud provider's refusals are told in the gateway's words, and its counts in another form.
         let mustCollect = !self.passesAnswers && (!isGood || self.request?.answer == .bedrockCount)
-        if AttemptLedger.movesOn(status) || mustCollect {
+        if self.movesOn(status) || mustCollect {
             // The deadline goes on: an upstream that stalls in its error must not hold the request.
             self.phase = .collecting(head, ByteBuffer())
             return
@@ -502,7 +512,7 @@ final class InferenceExchange: UpstreamDelegate {
     /// An answer that is whole: kept while others may do better, or the client's.
     private func settle(_ head: HTTPResponseHead, status: Int, _ response: PlainResponse) {
         let upstream = self.candidates[self.next].upstream
-        if AttemptLedger.movesOn(status) {
+        if self.movesOn(status) {
             self.stored[self.ledger.failures.count] = StoredAnswer(head: head, response: response, upstream: upstream)
             self.attemptFailed(.status(status))
             return
@@ -512,6 +522,13 @@ final class InferenceExchange: UpstreamDelegate {
         if status >= 500 { self.warnServerError(UInt(status)) }
         self.audit(status: status, model: self.call.model, upstream: self.currentUpstream.name, head: head)
         self.connection.answerWhole(response)
+    }
+
+    /// Whether another upstream may do better after that status of the current one.
+    private func movesOn(_ status: Int) -> Bool {
+        guard let own = self.currentUpstream.failsOverOn else { return AttemptLedger.movesOn(status) }
+        // The gateway's own credential is never the developer's affair.
+        return own.contains(status) || status == 401
     }
 
     private func carryOut(_ steps: [CloudStream.Step]) {

@@ -44,6 +44,7 @@ extension GatewaySettings {
             ConfigKey("access_control", .section(AccessControl.section), "Which addresses may connect."),
             ConfigKey("limits", .section(limits), "Bounds on requests."),
             ConfigKey("timeouts", .section(timeouts), "Bounds on waiting."),
+            ConfigKey("routing", .section(routing), "How requests are spread over upstreams."),
             ConfigKey("rate_limits", .section(RateLimit.section), "Bounds on sign-ins."),
             ConfigKey(
                 "admin", .section(AdminSettings.section),
@@ -84,6 +85,13 @@ extension GatewaySettings {
         ConfigKey(
             "max_url_length", .integer(above: 0), default: "no bound of its own",
             "Longest URL, scheme and host included."),
+    ])
+
+    private static let routing = ConfigSection([
+        ConfigKey(
+            "session_affinity", .boolean, default: "false",
+            "Whether a client's session stays with one of several weighted upstreams, so that its prompt cache stays warm. Failures still move it.",
+            example: nil)
     ])
 
     private static let timeouts = ConfigSection([

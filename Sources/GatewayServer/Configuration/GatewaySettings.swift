@@ -34,6 +34,7 @@ package struct GatewaySettings: Sendable {
     package var admin: AdminSettings?
     package var pricing = PricingSettings()
     package var failsClosed = false
+    package var keepsSessions = false
     /// Digests of the sections as read, so that a reload can tell which have changed.
     private var digests: [String: String] = [:]
 
@@ -91,6 +92,7 @@ package struct GatewaySettings: Sendable {
         for member in root.members {
             self.digests[member.key] = Digest.hexadecimal(member.value.json.text())
         }
+        self.keepsSessions = root["routing"]?["session_affinity"]?.boolean ?? false
         self.failsClosed = root["enforcement"]?["fail_closed_on_error"]?.boolean ?? false
     }
 

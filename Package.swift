@@ -98,13 +98,15 @@ let package = Package(
             ],
             swiftSettings: strict,
         ),
-        .target(name: "GatewayMetering", dependencies: ["GatewayCore", "GatewayConfig"], swiftSettings: strict),
+        .target(
+            name: "GatewayMetering", dependencies: ["GatewayCore", "GatewayConfig", "GatewayStore", log],
+            swiftSettings: strict),
 
         // The data plane and the server around it.
         .target(
             name: "GatewayRelay",
             dependencies: [
-                "GatewayCore", "GatewayPolicy", "GatewayProviders", log, crypto,
+                "GatewayCore", "GatewayMetering", "GatewayPolicy", "GatewayProviders", log, crypto,
                 .product(name: "NIOHTTPCompression", package: "swift-nio-extras"),
             ] + nio,
             swiftSettings: strict,
@@ -171,6 +173,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "GatewayStoreTests", dependencies: ["GatewayStore", "GatewayCore", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "GatewayMeteringTests",
+            dependencies: ["GatewayMetering", "GatewayCore", "GatewayConfig", "GatewayStore", "TestSupport", log],
             swiftSettings: strict),
         .testTarget(
             name: "GatewayIdentityTests", dependencies: ["GatewayIdentity", "GatewayConfig", "GatewayCore", crypto],

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import GatewayCore
+package import GatewayMetering
 package import GatewayPolicy
 package import GatewayProviders
 package import Logging
@@ -19,17 +20,22 @@ package final class RelayConfiguration: Sendable {
     /// One for each upstream; `nil` where the configuration holds the whole credential.
     package let credentials: [(any UpstreamCredential)?]
     package let health: UpstreamHealth
+    /// `nil` when spend is neither metered nor limited.
+    package let spend: SpendControl?
     /// Whether a client's session stays with one of several weighted upstreams.
     package let keepsSessions: Bool
     let hasWeights: Bool
     /// Whether some upstream takes another body than the client's, so that its parts must be found.
     let hasCloudUpstreams: Bool
+    /// Whether the members of a body's top level are needed.
+    var listsMembers: Bool { self.hasCloudUpstreams || self.spend != nil }
 
     package init(
         edge: EdgeSettings, upstreams: [UpstreamSettings], catalog: ModelCatalog, policies: ManagedPolicies,
         firstByteTimeout: Duration, addressGuard: AddressGuard, upstreamTLS: NIOSSLContext?,
-        credentials: [(any UpstreamCredential)?] = [], keepsSessions: Bool = false,
+        credentials: [(any UpstreamCredential)?] = [], keepsSessions: Bool = false, spend: SpendControl? = nil,
     ) {
+        self.spend = spend
         self.keepsSessions = keepsSessions
         self.hasWeights = upstreams.contains { $0.weight != nil }
         self.credentials = credentials.isEmpty ? Array(repeating: nil, count: upstreams.count) : credentials

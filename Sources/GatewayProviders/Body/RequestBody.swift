@@ -20,6 +20,8 @@ package struct BodyMember: Sendable, Equatable {
         case maximumTokens
         case thinking
         case tools
+        case messages
+        case system
         case other
     }
 
@@ -107,7 +109,7 @@ package struct BodyEditor {
     }
 
     /// The edited text as a whole.
-    package static func apply(_ edits: [BodyEdit], to body: some BodyReading) -> [UInt8] {
+    package static func apply(_ edits: [BodyEdit], to body: any BodyReading) -> [UInt8] {
         var out: [UInt8] = []
         out.reserveCapacity(body.count + 256)
         var at = 0

@@ -158,7 +158,7 @@ package struct BodyScanner {
     private static let memberKeys: [(StaticString, BodyMember.Key)] = [
         ("model", .model), ("stream", .stream), ("tags", .tags), ("anthropic_version", .anthropicVersion),
         ("anthropic_beta", .anthropicBeta), ("user_profile_id", .userProfileID), ("max_tokens", .maximumTokens),
-        ("thinking", .thinking), ("tools", .tools),
+        ("thinking", .thinking), ("tools", .tools), ("messages", .messages), ("system", .system),
     ]
 
     /// Notes a member whose value begins here.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GatewayCore
+internal import GatewayMetering
 internal import GatewayPolicy
 internal import GatewayProviders
 internal import Logging
@@ -38,6 +39,8 @@ final class InferenceExchange: UpstreamDelegate {
     private static let ping = ByteBuffer(string: "event: ping\ndata: {\"type\": \"ping\"}\n\n")
     /// A pooled connection that has been idle for less than this has not been closed by a keep-alive timeout.
     private static let stalenessThreshold = TimeAmount.seconds(1)
+    /// Of requests without a usable `max_tokens`, which upstreams refuse anyway.
+    private static let assumedOutput = 4096
 
     /// Error bodies are small; what is longer is cut, because it must be held in memory until another upstream answered.
     private static let storedBodyLimit = 1 << 20
@@ -47,7 +50,7 @@ final class InferenceExchange: UpstreamDelegate {
     private let caller: Caller
     private let endpoint: InboundCall.Endpoint
     private let target: RequestTarget
-    private let head: HTTPRequestHead
+    private var head: HTTPRequestHead
     private var body: ByteBuffer
     private let requestID: RequestID
     private let started = NIODeadline.now()
@@ -77,6 +80,13 @@ final class InferenceExchange: UpstreamDelegate {
     private var lastPing = NIODeadline.uptimeNanoseconds(0)
     /// Events that came before the first that says something.
     private var held = ByteBuffer()
+    /// The request's bill; `nil` where none is kept.
+    private var ticket: SpendTicket?
+    /// The request as it was, for asking how long its prompt is when an answer does not say.
+    private var countable: (body: ByteBuffer, scan: BodyScan)?
+    private var maximumOutput: Int?
+    /// The scan of the body as it is sent on, where that is not the client's.
+    private var rescanned: BodyScan?
 
     init(
         connection: ServerConnection, generation: RelayGeneration, caller: Caller, endpoint: InboundCall.Endpoint,
@@ -103,13 +113,71 @@ final class InferenceExchange: UpstreamDelegate {
     // MARK: Deciding
 
     func start() {
+        guard self.endpoint == .messages, let control = self.configuration.spend else {
+            self.decide()
+            return
+        }
+        self.ticket = SpendTicket(control, self.caller.principal, self.requestID)
+        // Whoever may not spend is told so whatever the request says.
+        let bound = NIOLoopBound(self, eventLoop: self.connection.loop.loop)
+        control.check(self.caller.principal, requestID: self.requestID) { verdict in
+            bound.eventLoop.execute { bound.value.checked(verdict) }
+        }
+    }
+
+    private func checked(_ verdict: SpendVerdict) {
+        guard case .deciding = self.phase else { return }
+        switch verdict {
+        case .blocked(let refusal): self.refuse(refusal)
+        case .allowed(let allowance):
+            self.ticket?.allowance = allowance
+            self.decide()
+        }
+    }
+
+    private func decide() {
         let scan: BodyScan
         do throws(BodyScanError) {
             scan = try self.scanBody()
+            if let ticket { try self.readSpend(scan, ticket) }
         } catch {
             self.refuse(.invalidRequest(error == .invalidJSON ? "invalid JSON" : "request body must be a JSON object"))
             return
         }
+        self.decide(self.rescanned ?? scan)
+    }
+
+    /// Notes what the body says about its cost, and takes out what is only for the gateway.
+    private func readSpend(_ scan: BodyScan, _ ticket: SpendTicket) throws(BodyScanError) {
+        var spend = BodySpend(scan, BufferBody(self.body))
+        if let tag = ticket.control.billingGroupTag {
+            self.withholdTagBeta()
+            if spend.hasTags {
+                ticket.billing = spend.billing(tag: tag, groups: self.caller.principal.groups ?? [])
+                self.body = ByteBuffer(bytes: spend.untagged)
+                let scan = try self.scanBody()
+                self.rescanned = scan
+                spend = BodySpend(scan, BufferBody(self.body))
+            }
+        }
+        ticket.inputEstimate = spend.promptTokens
+        self.maximumOutput = spend.maximumOutput
+        if !scan.streams { self.countable = (self.body, self.rescanned ?? scan) }
+    }
+
+    private static let tagBeta = "request-tags-2026-08-21"
+
+    private func withholdTagBeta() {
+        let values = self.head.headers["anthropic-beta"]
+        guard values.contains(where: { $0.contains(Self.tagBeta) }) else { return }
+        self.head.headers.remove(name: "anthropic-beta")
+        for value in values {
+            let kept = value.split(separator: ",").map { String($0).trimmingSpaces }.filter { $0 != Self.tagBeta }
+            if !kept.isEmpty { self.head.headers.add(name: "anthropic-beta", value: kept.joined(separator: ",")) }
+        }
+    }
+
+    private func decide(_ scan: BodyScan) {
         let decision = InferenceDecision.decide(
             scan, caller: self.caller, catalog: self.configuration.catalog, upstreams: self.configuration.upstreams)
         switch decision {
@@ -125,9 +193,49 @@ final class InferenceExchange: UpstreamDelegate {
                 headers: self.head.headers.map { ($0.name, $0.value) }, model: model, modelRanges: scan.modelRanges,
                 streams: scan.streams, members: scan.members, body: BufferBody(self.body),
                 principal: self.caller.principal, requestID: self.requestID)
-            self.phase = .attempting
-            self.tryNext()
+            self.ticket?.model = model
+            self.reserve()
         }
+    }
+
+    /// Takes the request's share of what is left to spend.
+    private func reserve() {
+        guard let ticket else {
+            self.beginAttempts()
+            return
+        }
+        let candidate = self.candidates[0]
+        let control = ticket.control
+        let price = control.price(
+            upstream: self.configuration.upstreams[candidate.upstream].name, upstreamModel: candidate.model,
+            modelID: self.call.model)
+        let worstCase = control.pricer.worstCase(
+            promptTokens: ticket.inputEstimate, maximumOutput: self.maximumOutput ?? Self.assumedOutput, price)
+        var group: String?
+        if case .group(let name) = ticket.billing { group = name }
+        let bound = NIOLoopBound(self, eventLoop: self.connection.loop.loop)
+        let now = control.reserve(
+            ticket.id, self.caller.principal, ticket.allowance, worstCase: worstCase, billingGroup: group,
+            requestID: self.requestID
+        ) { reservation in
+            bound.eventLoop.execute { bound.value.reserved(reservation) }
+        }
+        if let now { self.reserved(now) }
+    }
+
+    private func reserved(_ reservation: SpendReservation) {
+        guard case .deciding = self.phase else { return }
+        switch reservation {
+        case .refused(let refusal): self.refuse(refusal)
+        case .granted(let pool, let undecided):
+            self.ticket?.granted(pool: pool, undecided: undecided)
+            self.beginAttempts()
+        }
+    }
+
+    private func beginAttempts() {
+        self.phase = .attempting
+        self.tryNext()
     }
 
     /// Upstreams that have lately been silent come last.
@@ -152,7 +260,7 @@ final class InferenceExchange: UpstreamDelegate {
 
     private func scanBody() throws(BodyScanError) -> BodyScan {
         let findsNested = self.caller.policy?.models != nil
-        let listsMembers = self.configuration.hasCloudUpstreams
+        let listsMembers = self.configuration.listsMembers
         let result: Result<BodyScan, BodyScanError> = self.body.withUnsafeReadableBytes { bytes in
             do throws(BodyScanError) {
                 return .success(try BodyScanner.scan(bytes, findsNestedModels: findsNested, listsMembers: listsMembers))
@@ -163,8 +271,22 @@ final class InferenceExchange: UpstreamDelegate {
         return try result.get()
     }
 
+    /// No request of the model's: there is no `inference` line, and the error has no id in its body.
+    private func refuse(_ refusal: SpendRefusal) {
+        self.phase = .finished
+        self.ticket?.release()
+        let body: JSONValue = [
+            "type": "error", "error": ["type": "billing_error", "message": .string(refusal.message)],
+        ]
+        var headers: HTTPHeaders = ["content-type": "application/json;charset=utf-8"]
+        for header in refusal.headers { headers.add(name: header.name, value: header.value) }
+        self.connection.answerWhole(
+            PlainResponse(status: .tooManyRequests, headers: headers, body: .bytes(ByteBuffer(bytes: body.bytes()))))
+    }
+
     private func refuse(_ envelope: ErrorEnvelope) {
         self.phase = .finished
+        self.ticket?.release()
         self.audit(status: envelope.status, model: nil, upstream: nil, head: nil)
         self.connection.answerWhole(.error(envelope, requestID: self.requestID))
     }
@@ -270,25 +392,7 @@ final class InferenceExchange: UpstreamDelegate {
             self.upstream = connection
             self.isReadingPaused = false
             let slices = request.body.map { [ByteBuffer(bytes: $0)] } ?? BodySlices.apply(request.edits, to: self.body)
-            var headers = HTTPHeaders(self.signed(request, slices))
-            headers.replaceOrAdd(name: "content-length", value: String(slices.reduce(0) { $0 + $1.readableBytes }))
-            let head = HTTPRequestHead(version: .http1_1, method: .POST, uri: request.target, headers: headers)
-            connection.send(head, slices: slices, for: self)
-        }
-    }
-
-    /// The request's headers with what makes the gateway known.
-    private func signed(_ request: UpstreamRequest, _ slices: [ByteBuffer]) -> [(name: String, value: String)] {
-        switch (request.authorization, self.usedCredential) {
-        case (.included, _), (_, nil): return request.headers
-        case (_, .bearer(let token)?):
-            return request.headers + [(name: "authorization", value: "Bearer " + token.reveal())]
-        case (.awsV4(let service, let region), .aws(let keys)?):
-            return request.headers
-                + AWSSignature.headers(
-                    method: "POST", target: request.target, headers: request.headers,
-                    bodyHash: BodyDigest.hexadecimal(slices), keys: keys, service: service, region: region, now: .now)
-        case (.bearer, .aws?): return request.headers
+            connection.send(request.head(slices, self.usedCredential), slices: slices, for: self)
         }
     }
 
@@ -325,6 +429,7 @@ final class InferenceExchange: UpstreamDelegate {
             if answer.response.status.code >= 500 { self.warnServerError(answer.response.status.code) }
             self.audit(
                 status: Int(answer.response.status.code), model: self.call.model, upstream: name, head: answer.head)
+            self.ticket?.release()
             self.connection.answerWhole(answer.response)
             return
         case .credentialRefused(let index):
@@ -346,6 +451,7 @@ final class InferenceExchange: UpstreamDelegate {
 
     private func finish(_ envelope: ErrorEnvelope, head: HTTPResponseHead?) {
         self.phase = .finished
+        self.ticket?.release()
         self.warnServerError(UInt(envelope.status))
         self.audit(status: envelope.status, model: self.call.model, upstream: nil, head: head)
         var response = PlainResponse.error(envelope, requestID: self.requestID)
@@ -427,7 +533,10 @@ final class InferenceExchange: UpstreamDelegate {
         if hasBody, !self.hasDeclaredLength, self.head.version != .http1_0 {
             headers.add(name: "transfer-encoding", value: "chunked")
         }
-        if (200..<300).contains(status) { headers.add(name: "request-id", value: self.requestID.description) }
+        if (200..<300).contains(status) {
+            headers.add(name: "request-id", value: self.requestID.description)
+            self.beginMetering(&headers)
+        }
         self.audit(status: status, model: self.call.model, upstream: self.currentUpstream.name, head: head)
         self.connection.beginAnswer(status: head.status, headers: headers)
     }
@@ -441,16 +550,49 @@ final class InferenceExchange: UpstreamDelegate {
             "content-type": "text/event-stream", "cache-control": "no-cache", "request-id": self.requestID.description,
         ]
         if self.head.version != .http1_0 { headers.add(name: "transfer-encoding", value: "chunked") }
+        self.beginMetering(&headers)
         self.audit(status: 200, model: self.call.model, upstream: self.currentUpstream.name, head: head)
         self.connection.beginAnswer(status: .ok, headers: headers)
+    }
+
+    private func beginMetering(_ headers: inout HTTPHeaders) {
+        guard let ticket else { return }
+        for header in ticket.allowance.headers { headers.add(name: header.name, value: header.value) }
+        ticket.begin(
+            self.isEventStream ? .events : .json, upstream: self.currentUpstream.name,
+            upstreamModel: self.candidates[self.next].model)
+    }
+
+    /// Gives a part of the answer to the client, and to the books.
+    private func pass(_ bytes: ByteBuffer) {
+        self.relayedBytes += bytes.readableBytes
+        self.ticket?.receive(bytes)
+        self.connection.writeAnswer(bytes)
+    }
+
+    /// Ends the metering of an answer that the client has got, or a part of it.
+    private func closeTicket(isWhole: Bool) {
+        guard let ticket else { return }
+        guard isWhole, let countable, let call else {
+            ticket.finish(isWhole: isWhole, count: nil)
+            return
+        }
+        let candidate = self.candidates[self.next]
+        let (upstream, pool) = (self.currentUpstream, self.generation.pools[candidate.upstream])
+        let (credential, loop) = (self.usedCredential, self.connection.loop.loop)
+        ticket.finish(isWhole: true) { done in
+            let parts = BodySpend(countable.scan, BufferBody(countable.body)).countable
+            TokenCountQuery.ask(
+                call, parts: parts, upstream: upstream, model: candidate.model, pool: pool, credential: credential,
+                loop: loop, done)
+        }
     }
 
     func upstreamSent(_ bytes: ByteBuffer) {
         switch self.phase {
         case .relaying:
-            self.relayedBytes += bytes.readableBytes
             self.lastPart = self.connection.loop.now
-            self.connection.writeAnswer(bytes)
+            self.pass(bytes)
         case .collecting(let head, var body):
             self.phase = .attempting
             let room = Self.storedBodyLimit - body.readableBytes
@@ -495,8 +637,7 @@ final class InferenceExchange: UpstreamDelegate {
 
     private func release(_ head: HTTPResponseHead, _ held: ByteBuffer) {
         self.beginRelaying(head)
-        self.relayedBytes += held.readableBytes
-        self.connection.writeAnswer(held)
+        self.pass(held)
     }
 
     /// An error before any content: as if the upstream had answered with its status.
@@ -519,6 +660,7 @@ final class InferenceExchange: UpstreamDelegate {
         }
         self.deadline?.cancel()
         self.phase = .finished
+        self.ticket?.release()
         if status >= 500 { self.warnServerError(UInt(status)) }
         self.audit(status: status, model: self.call.model, upstream: self.currentUpstream.name, head: head)
         self.connection.answerWhole(response)
@@ -542,12 +684,10 @@ final class InferenceExchange: UpstreamDelegate {
                     guard stream.hasContent else { continue }
                     self.beginTranslating(head)
                     self.phase = .translating(head, stream, hasBegun: true)
-                    self.relayedBytes += self.held.readableBytes
-                    self.connection.writeAnswer(self.held)
+                    self.pass(self.held)
                     self.held = ByteBuffer()
                 } else {
-                    self.relayedBytes += bytes.readableBytes
-                    self.connection.writeAnswer(bytes)
+                    self.pass(bytes)
                 }
             case .failure(let type, let detail):
                 self.warn(
@@ -583,14 +723,11 @@ final class InferenceExchange: UpstreamDelegate {
     func upstreamFinished() {
         self.upstream = nil
         switch self.phase {
-        case .relaying:
-            self.phase = .finished
-            self.connection.endAnswer()
+        case .relaying: self.completed()
         case .collecting(let head, let body): self.collected(head, body)
         case .peeking(let head, let held, _):
             self.release(head, held)
-            self.phase = .finished
-            self.connection.endAnswer()
+            self.completed()
         case .translating(let head, var stream, let hasBegun):
             let steps = stream.finish()
             self.phase = .translating(head, stream, hasBegun: hasBegun)
@@ -598,12 +735,17 @@ final class InferenceExchange: UpstreamDelegate {
             guard case .translating(_, _, let hasBegunNow) = self.phase else { return }
             if !hasBegunNow {
                 self.beginTranslating(head)
-                self.connection.writeAnswer(self.held)
+                self.pass(self.held)
             }
-            self.phase = .finished
-            self.connection.endAnswer()
+            self.completed()
         case .deciding, .attempting, .finished: break
         }
+    }
+
+    private func completed() {
+        self.phase = .finished
+        self.connection.endAnswer()
+        self.closeTicket(isWhole: true)
     }
 
     /// A whole answer that was not relayed as it came.
@@ -709,7 +851,7 @@ final class InferenceExchange: UpstreamDelegate {
             if !hasBegun {
                 self.beginTranslating(head)
                 self.phase = .translating(head, stream, hasBegun: true)
-                self.connection.writeAnswer(self.held)
+                self.pass(self.held)
                 self.held = ByteBuffer()
             }
             self.connection.writeAnswer(Self.ping)
@@ -753,6 +895,7 @@ final class InferenceExchange: UpstreamDelegate {
     }
 
     private func tell(type: String, message: String) {
+        self.closeTicket(isWhole: false)
         guard self.isEventStream, !self.hasDeclaredLength else {
             self.connection.abortAnswer()
             return
@@ -781,10 +924,24 @@ final class InferenceExchange: UpstreamDelegate {
         self.deadline?.cancel()
         self.attempt += 1
         switch self.phase {
-        case .attempting, .collecting, .peeking, .translating(_, _, hasBegun: false):
+        case .peeking, .translating(_, _, hasBegun: false):
+            // The upstream has begun to work, and charges for it.
             self.phase = .finished
             self.audit(status: 499, model: self.call.model, upstream: nil, head: nil)
-        case .deciding, .relaying, .translating, .finished: self.phase = .finished
+            var unsent = HTTPHeaders()
+            self.beginMetering(&unsent)
+            self.closeTicket(isWhole: false)
+        case .attempting, .collecting:
+            self.phase = .finished
+            self.ticket?.release()
+            self.audit(status: 499, model: self.call.model, upstream: nil, head: nil)
+        case .deciding:
+            self.phase = .finished
+            self.ticket?.release()
+        case .relaying, .translating:
+            self.phase = .finished
+            self.closeTicket(isWhole: false)
+        case .finished: break
         }
         self.dropUpstream()
     }
@@ -845,20 +1002,5 @@ extension HTTPResponseHead {
     fileprivate var isEventStream: Bool {
         let type = self.headers.first(name: "content-type")?.lowercased() ?? ""
         return type.hasPrefix("text/event-stream") || type.hasPrefix("application/vnd.amazon.eventstream")
-    }
-}
-
-/// A body in the relay's memory, for providers to read parts of.
-private struct BufferBody: BodyReading {
-    private let buffer: ByteBuffer
-
-    init(_ buffer: ByteBuffer) {
-        self.buffer = buffer
-    }
-
-    var count: Int { self.buffer.readableBytes }
-
-    func bytes(_ range: Range<Int>) -> [UInt8] {
-        self.buffer.getBytes(at: self.buffer.readerIndex + range.lowerBound, length: range.count) ?? []
     }
 }

@@ -10,6 +10,8 @@ final class PostgresConnection {
     typealias Rows = [[String?]]
 
     private let handle: OpaquePointer
+    /// The bound of statements that a transaction runs.
+    var statementTimeout = Duration.seconds(5)
 
     /// Connects with libpq's own rules for URLs, `sslmode` and certificates.
     init(url: String, username: String?, password: String?, timeout: Duration) throws(StoreError) {
@@ -54,6 +56,11 @@ final class PostgresConnection {
     /// Whether the connection is idle and outside a transaction.
     var isReusable: Bool {
         PQstatus(self.handle) == CONNECTION_OK && PQtransactionStatus(self.handle) == PQTRANS_IDLE
+    }
+
+    /// Whether the connection takes another statement, inside a transaction or not.
+    var isUsable: Bool {
+        PQstatus(self.handle) == CONNECTION_OK && PQtransactionStatus(self.handle) != PQTRANS_ACTIVE
     }
 
     /// Runs one statement. After `StoreError.timedOut` or `.unavailable` the connection must be dropped.

@@ -199,3 +199,40 @@ extension PostgresStore: SessionStore {
         _ = try await self.pool.withConnection { try $0.query("DELETE FROM sessions WHERE id = $1", [id]) }
     }
 }
+
+extension PostgresConnection: SQLSession {
+    func rows(_ sql: String, _ values: [String?]) throws -> [[String?]] {
+        try self.query(sql, values, timeout: self.statementTimeout)
+    }
+}
+
+extension PostgresStore: SpendStore, SQLStore {
+    package var dialect: SQLDialect { .postgres }
+
+    package func transaction<Value: Sendable>(
+        timeout: Duration, _ body: @escaping @Sendable (any SQLSession) throws -> Value,
+    ) async throws -> Value {
+        try await self.pool.withConnection { connection in
+            connection.statementTimeout = timeout
+            try connection.query("BEGIN", timeout: timeout)
+            do {
+                let value = try body(connection)
+                try connection.query("COMMIT", timeout: timeout)
+                return value
+            } catch {
+                // A connection that is not usable any more is dropped by the pool, and its transaction with it.
+                if connection.isUsable { _ = try? connection.query("ROLLBACK", timeout: .seconds(1)) }
+                throw error
+            }
+        }
+    }
+
+    package func reading<Value: Sendable>(
+        timeout: Duration, _ body: @escaping @Sendable (any SQLSession) throws -> Value,
+    ) async throws -> Value {
+        try await self.pool.withConnection { connection in
+            connection.statementTimeout = timeout
+            return try body(connection)
+        }
+    }
+}

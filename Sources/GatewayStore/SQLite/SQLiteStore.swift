@@ -64,7 +64,8 @@ package final class SQLiteStore: GatewayStore {
     }
 
     /// Each call is one transaction of the single writer.
-    private func run<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+    fileprivate func run<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value
+    {
         do {
             return try await self.database.write(body)
         } catch let error as DatabaseError {
@@ -201,5 +202,53 @@ extension SQLiteStore: SessionStore {
 
     package func removeSession(id: String) async throws {
         _ = try await self.changes("DELETE FROM sessions WHERE id = ?", [id])
+    }
+}
+
+/// Runs the shared SQL: SQLite takes `?1` where PostgreSQL takes `$1`.
+private struct SQLiteSession: SQLSession {
+    let database: Database
+
+    func rows(_ sql: String, _ values: [String?]) throws -> [[String?]] {
+        let statement = try self.database.cachedStatement(sql: Self.numbered(sql))
+        let arguments = StatementArguments(values)
+        return try Row.fetchAll(statement, arguments: arguments).map { row in
+            (0..<row.count).map { index in
+                switch (row[index] as DatabaseValue).storage {
+                case .null: nil
+                case .int64(let value): String(value)
+                case .double(let value): String(value)
+                case .string(let value): value
+                case .blob(let value): String(decoding: value, as: UTF8.self)
+                }
+            }
+        }
+    }
+
+    private static func numbered(_ sql: String) -> String {
+        var out: [UInt8] = []
+        out.reserveCapacity(sql.utf8.count)
+        let bytes = Array(sql.utf8)
+        for (index, byte) in bytes.enumerated() {
+            let isParameter = byte == 0x24 && index + 1 < bytes.count && (0x30...0x39).contains(bytes[index + 1])
+            out.append(isParameter ? 0x3F : byte)
+        }
+        return String(decoding: out, as: UTF8.self)
+    }
+}
+
+extension SQLiteStore: SpendStore, SQLStore {
+    package var dialect: SQLDialect { .sqlite }
+
+    package func transaction<Value: Sendable>(
+        timeout: Duration, _ body: @escaping @Sendable (any SQLSession) throws -> Value,
+    ) async throws -> Value {
+        try await self.run { try body(SQLiteSession(database: $0)) }
+    }
+
+    package func reading<Value: Sendable>(
+        timeout: Duration, _ body: @escaping @Sendable (any SQLSession) throws -> Value,
+    ) async throws -> Value {
+        try await self.run { try body(SQLiteSession(database: $0)) }
     }
 }

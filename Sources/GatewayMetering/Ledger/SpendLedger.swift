@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import GatewayCore
+package import GatewayStore
+package import Logging
+internal import Synchronization
+
+/// Books metered answers: all that have ended while the last ones were being written go in one transaction, so that the
+/// database sees a bounded number of writes whatever the load. While it does not answer, answers go to the journal on
+/// this machine's disk and are booked once it does.
+package final class SpendLedger: Sendable {
+    /// How long answers are gathered before a write.
+    private static let window = Duration.milliseconds(3)
+    /// A write that takes longer is taken for an outage: what it holds is put on the disk meanwhile.
+    private static let patience = Duration.milliseconds(400)
+    private static let batchSize = 1000
+    /// Answers that are kept in memory where there is no disk to put them on.
+    private static let memoryLimit = 100_000
+    private static let sightingInterval: Int64 = 30_000
+
+    private struct State {
+        var entries: [SpendEntry] = []
+        var sightings: [PrincipalSighting] = []
+        var seen: [String: PrincipalSighting] = [:]
+        var isWriting = false
+        var isDown = false
+        var isClosed = false
+    }
+
+    private let store: any SpendStore
+    private let journal: SpendJournal?
+    private let log: Logger
+    private let exposure: SpendExposure
+    private let state = Mutex(State())
+
+    /// - Parameter exposure: Told of every entry that has been booked.
+    package init(store: any SpendStore, journal: SpendJournal?, exposure: SpendExposure, log: Logger) {
+        self.store = store
+        self.journal = journal
+        self.exposure = exposure
+        self.log = log
+    }
+
+    /// Takes an answer to be booked. Never waits.
+    package func record(_ entry: SpendEntry) {
+        self.add { $0.entries.append(entry) }
+    }
+
+    /// Notes who has made a request; equal sightings within half a minute are one.
+    package func note(_ principal: Principal, now: Timestamp) {
+        let sighting = PrincipalSighting(principal, at: now)
+        let isNew = self.state.withLock { state -> Bool in
+            if let last = state.seen[sighting.principal], last.email == sighting.email, last.name == sighting.name,
+                last.groups == sighting.groups, now.milliseconds - last.at.milliseconds < Self.sightingInterval,
+                SpendPeriod.daily.key(at: now) == SpendPeriod.daily.key(at: last.at)
+            {
+                return false
+            }
+            if state.seen.count > 50_000 { state.seen.removeAll() }
+            state.seen[sighting.principal] = sighting
+            return true
+        }
+        if isNew { self.add { $0.sightings.append(sighting) } }
+    }
+
+    private func add(_ change: (inout State) -> Void) {
+        let mustStart = self.state.withLock { state -> Bool in
+            change(&state)
+            if state.isWriting { return false }
+            state.isWriting = true
+            return true
+        }
+        if mustStart { Task { await self.write() } }
+    }
+
+    // MARK: Writing
+
+    private func write() async {
+        while true {
+            try? await Task.sleep(for: Self.window)
+            let (entries, sightings, isDown) = self.state.withLock { state in
+                let entries = Array(state.entries.prefix(Self.batchSize))
+                state.entries.removeFirst(entries.count)
+                let sightings = Array(state.sightings.prefix(Self.batchSize))
+                state.sightings.removeFirst(sightings.count)
+                return (entries, sightings, state.isDown)
+            }
+            if entries.isEmpty, sightings.isEmpty {
+                let isDone = self.state.withLock { state -> Bool in
+                    guard state.entries.isEmpty, state.sightings.isEmpty else { return false }
+                    state.isWriting = false
+                    return true
+                }
+                if isDone { return }
+                continue
+            }
+            if isDown {
+                // Identities come again with the next request; amounts do not.
+                self.keep(entries)
+                try? await Task.sleep(for: .milliseconds(20))
+            } else {
+                await self.book(entries, sightings)
+            }
+        }
+    }
+
+    private func book(_ entries: [SpendEntry], _ sightings: [PrincipalSighting]) async {
+        let store = self.store
+        let writing = Task { try await store.book(entries, sightings, now: .now) }
+        let watch = Task {
+            try await Task.sleep(for: Self.patience)
+            // Being on the disk as well does no harm: an entry is booked once.
+            self.fallDown("the store takes more than \(Self.patience) for a write")
+            self.keep(entries, alsoBooked: true)
+        }
+        do {
+            try await writing.value
+            watch.cancel()
+            self.exposure.booked(entries)
+        } catch {
+            watch.cancel()
+            if entries.count + sightings.count > 1, case .refused? = error as? StoreError {
+                await self.bookSingly(entries, sightings)
+                return
+            }
+            self.fail(entries, error)
+        }
+    }
+
+    /// The store has refused some row of many: the others must not suffer.
+    private func bookSingly(_ entries: [SpendEntry], _ sightings: [PrincipalSighting]) async {
+        for sighting in sightings {
+            do {
+                try await self.store.book([], [sighting], now: .now)
+            } catch {
+                self.log.warning("a developer's identity could not be noted", metadata: ["reason": "\(error)"])
+            }
+        }
+        for entry in entries {
+            do {
+                try await self.store.book([entry], [], now: .now)
+                self.exposure.booked([entry])
+            } catch {
+                self.fail([entry], error)
+            }
+        }
+    }
+
+    private func fail(_ entries: [SpendEntry], _ error: any Error) {
+        if case .refused(let state, _)? = error as? StoreError, !Self.isTransient(state) {
+            for entry in entries {
+                self.log.error(
+                    "the store refused to book an answer; it is lost to the limits",
+                    metadata: [
+                        "request_id": "\(entry.requestID)", "sub": "\(entry.principal)",
+                        "cents": "\(entry.amount.cents())", "reason": "\(error)",
+                    ])
+            }
+            self.exposure.booked(entries)
+            return
+        }
+        self.fallDown("\(error)")
+        self.keep(entries)
+    }
+
+    /// Serialisation failures, deadlocks, cancelled statements, lack of resources, read-only standbys.
+    private static func isTransient(_ sqlState: String) -> Bool {
+        ["40", "53", "55", "57", "25", "58"].contains { sqlState.hasPrefix($0) }
+    }
+
+    // MARK: Outages
+
+    private func keep(_ entries: [SpendEntry], alsoBooked: Bool = false) {
+        guard !entries.isEmpty else { return }
+        do throws(SpendJournal.Failure) {
+            guard let journal else { throw .io("there is no folder for a journal", 2) }
+            try journal.append(entries)
+            if !alsoBooked { self.exposure.booked(entries) }
+        } catch {
+            guard !alsoBooked else { return }
+            let lost = self.state.withLock { state -> [SpendEntry] in
+                // Kept at the front: they are the oldest.
+                let room = max(0, Self.memoryLimit - state.entries.count)
+                state.entries.insert(contentsOf: entries.prefix(room), at: 0)
+                return Array(entries.dropFirst(room))
+            }
+            for entry in lost {
+                self.log.error(
+                    "spend is lost: the store is away, the journal cannot be written and memory is full",
+                    metadata: [
+                        "request_id": "\(entry.requestID)", "sub": "\(entry.principal)",
+                        "cents": "\(entry.amount.cents())", "reason": "\(error)",
+                    ])
+            }
+            self.exposure.booked(lost)
+        }
+    }
+
+    private func fallDown(_ reason: String) {
+        let isNew = self.state.withLock { state -> Bool in
+            if state.isDown { return false }
+            state.isDown = true
+            return true
+        }
+        guard isNew else { return }
+        self.log.warning(
+            "spend cannot be booked; it is kept on this machine until the store answers",
+            metadata: ["reason": "\(reason)"])
+        Task { await self.recover() }
+    }
+
+    /// Tries until the journal is booked.
+    private func recover() async {
+        while true {
+            try? await Task.sleep(for: .milliseconds(500))
+            if self.state.withLock({ $0.isClosed }) { return }
+            do {
+                let count = try await self.replay()
+                self.state.withLock { $0.isDown = false }
+                self.log.info("the store answers again; spend is booked", metadata: ["answers": "\(count)"])
+                return
+            } catch {
+                continue
+            }
+        }
+    }
+
+    /// Books what the journal holds, this process's own and what killed ones have left.
+    package func replay() async throws -> Int {
+        _ = try await self.store.spendState(principals: [], groups: [], now: .now)
+        guard let journal else { return 0 }
+        return try await journal.replay { entries in
+            try await self.store.book(entries, [], now: .now)
+        }
+    }
+
+    // MARK: The end
+
+    /// Waits until everything handed in so far is booked or on the disk.
+    package func flush(within limit: Duration) async {
+        let deadline = ContinuousClock.now + limit
+        while ContinuousClock.now < deadline {
+            let isIdle = self.state.withLock { !$0.isWriting && $0.entries.isEmpty }
+            if isIdle { return }
+            try? await Task.sleep(for: .milliseconds(2))
+        }
+    }
+
+    /// Books or keeps everything, and stops trying to.
+    package func close(within limit: Duration) async {
+        await self.flush(within: limit)
+        let left = self.state.withLock { state in
+            state.isClosed = true
+            let left = state.entries
+            state.entries = []
+            return left
+        }
+        self.keep(left)
+        let lost = self.state.withLock { $0.entries }
+        for entry in lost {
+            self.log.error(
+                "spend is lost: neither the store nor the journal can be written",
+                metadata: [
+                    "request_id": "\(entry.requestID)", "sub": "\(entry.principal)", "cents": "\(entry.amount.cents())",
+                ])
+        }
+    }
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import GatewayCore
+package import GatewayStore
+package import Logging
+internal import Synchronization
+
+/// Spend as the relay sees it: a question before a request, and a word after it.
+package final class SpendControl: Sendable {
+    /// What lives as long as the process, whatever the configuration becomes.
+    package struct Services: Sendable {
+        package let ledger: SpendLedger
+        package let guardian: SpendGuard
+        package let exposure: SpendExposure
+
+        package init(ledger: SpendLedger, guardian: SpendGuard, exposure: SpendExposure) {
+            self.ledger = ledger
+            self.guardian = guardian
+            self.exposure = exposure
+        }
+    }
+
+    /// The longest that a request near a limit waits for others to end.
+    private static let queueing = Duration.seconds(10)
+
+    package let rules: SpendRules
+    package let pricer: Pricer
+    package let billingGroupTag: String?
+    package let services: Services
+    private let failsClosed: Bool
+    private let audit: any AuditSink
+    private let log: Logger
+    private let warned = Mutex<Set<String>>([])
+
+    package init(
+        settings: AdminSettings, failsClosed: Bool, pricer: Pricer, services: Services, audit: any AuditSink,
+        log: Logger,
+    ) {
+        self.rules = SpendRules(mode: settings.groupLimitMode, blockedMessage: settings.blockedMessage)
+        self.billingGroupTag = settings.billingGroupTag
+        self.failsClosed = failsClosed
+        self.pricer = pricer
+        self.services = services
+        self.audit = audit
+        self.log = log
+    }
+
+    // MARK: Before
+
+    /// Whether the developer may begin a request. `done` is called once, on any thread.
+    package func check(
+        _ principal: Principal, requestID: RequestID, _ done: @escaping @Sendable (SpendVerdict) -> Void,
+    ) {
+        self.services.ledger.note(principal, now: .now)
+        let caller = SpendCaller(principal)
+        self.services.guardian.read(caller) { state in
+            let verdict: SpendVerdict
+            if let state {
+                verdict = self.rules.verdict(caller, state, requestID: requestID, now: .now)
+            } else if self.failsClosed {
+                verdict = .blocked(self.rules.unavailable(caller, requestID: requestID))
+            } else {
+                verdict = .allowed(.unchecked)
+            }
+            if case .blocked(let refusal) = verdict { self.audit.record(refusal.audit) }
+            done(verdict)
+        }
+    }
+
+    /// Takes the request's share of what is left. Near a limit it waits for running requests to end, and may then find
+    /// the limit reached.
+    ///
+    /// - Parameters:
+    ///   - ticket: The request's own name in the ledger.
+    ///   - worstCase: The most that the request can cost.
+    ///   - billingGroup: The group that the request itself names, whose pool then pays.
+    ///   - done: Called once, on any thread, when the answer is not known at once.
+    package func reserve(
+        _ ticket: String, _ principal: Principal, _ allowance: SpendAllowance, worstCase: Money,
+        billingGroup: String?, requestID: RequestID, _ done: @escaping @Sendable (SpendReservation) -> Void,
+    ) -> SpendReservation? {
+        self.reserve(
+            ticket, principal, allowance, worstCase: worstCase, billingGroup: billingGroup, requestID: requestID,
+            until: .now + Self.queueing, done)
+    }
+
+    private func reserve(
+        _ ticket: String, _ principal: Principal, _ allowance: SpendAllowance, worstCase: Money,
+        billingGroup: String?, requestID: RequestID, until deadline: ContinuousClock.Instant,
+        _ done: @escaping @Sendable (SpendReservation) -> Void,
+    ) -> SpendReservation? {
+        let caller = SpendCaller(principal)
+        guard allowance.isChecked else {
+            return .granted(pool: nil, undecided: caller.groups)
+        }
+        var pool = allowance.pools.first { !$0.isExhausted } ?? allowance.pools.first
+        if let billingGroup, let named = allowance.pools.first(where: { $0.group == billingGroup }) {
+            pool = named
+            if named.isExhausted {
+                let refusal = self.rules.refusal(
+                    named, of: [named], caller, requestID: requestID, now: .now)
+                self.audit.record(refusal.audit)
+                return .refused(refusal)
+            }
+        }
+        var bounds: [(counter: SpendExposure.Counter, remaining: Money)] = []
+        if let remaining = allowance.remaining { bounds.append((.principal(principal.subject), remaining)) }
+        if let pool {
+            bounds.append((.pool(pool.group), Money(cents: pool.amount) - pool.spend))
+        }
+        guard !bounds.isEmpty, let full = self.services.exposure.take(ticket, worstCase, bounds) else {
+            return .granted(pool: pool?.group, undecided: [])
+        }
+        guard ContinuousClock.now < deadline else {
+            // Waited long enough: what is measured is below the limit.
+            return .granted(pool: pool?.group, undecided: [])
+        }
+        let again = OnlyOnce {
+            self.check(principal, requestID: requestID) { verdict in
+                switch verdict {
+                case .blocked(let refusal): done(.refused(refusal))
+                case .allowed(let allowance):
+                    let now = self.reserve(
+                        ticket, principal, allowance, worstCase: worstCase, billingGroup: billingGroup,
+                        requestID: requestID, until: deadline, done)
+                    if let now { done(now) }
+                }
+            }
+        }
+        self.services.exposure.onChange(full) { again.run() }
+        Task {
+            try? await Task.sleep(until: deadline, clock: .continuous)
+            again.run()
+        }
+        return nil
+    }
+
+    // MARK: After
+
+    /// The request came to nothing that costs.
+    package func release(_ ticket: String) {
+        self.services.exposure.release(ticket)
+    }
+
+    package func record(_ entry: SpendEntry, _ usage: TokenUsage, hasUsage: Bool, billing: BillingTag) {
+        self.services.exposure.settle(entry.id, entry.amount)
+        self.services.ledger.record(entry)
+        guard self.billingGroupTag != nil else { return }
+        var group: JSONValue?
+        if case .group(let name) = billing { group = .string(name) }
+        let cents = Double(entry.amount.nanodollars) / Double(Money.perCent)
+        self.audit.record(
+            AuditEvent(
+                "spend.metered",
+                [
+                    "request_id": .string(entry.requestID), "sub": .string(entry.principal), "billing_group": group,
+                    "billing_group_ignored": billing == .ignored ? .bool(true) : nil, "model": .string(entry.model),
+                    "upstream": .string(entry.upstream), "input_tokens": .integer(usage.input),
+                    "output_tokens": .integer(usage.output),
+                    "cache_read_input_tokens": hasUsage ? .integer(usage.cacheRead) : nil,
+                    "cache_creation_input_tokens": hasUsage ? .integer(usage.cacheWrite5m + usage.cacheWrite1h) : nil,
+                    "cents": .number((cents * 10000).rounded() / 10000),
+                ]))
+    }
+
+    /// The price of an upstream's model; a model without one is named in the log once.
+    package func price(upstream: String, upstreamModel: String, modelID: String) -> Price {
+        let (price, isKnown) = self.pricer.price(upstream: upstream, upstreamModel: upstreamModel, modelID: modelID)
+        if !isKnown {
+            let isNew = self.warned.withLock { warned in
+                warned.count < 1000 && warned.insert(upstreamModel).inserted
+            }
+            if isNew {
+                self.log.warning(
+                    "the price list has no such model; it is charged at the price of unknown models",
+                    metadata: ["model": "\(upstreamModel.printableASCII(limit: 128))"])
+            }
+        }
+        return price
+    }
+}
+
+/// What a request said about which group it is for.
+package enum BillingTag: Sendable, Equatable {
+    case none
+    case group(String)
+    /// It named something that is no group of the developer's.
+    case ignored
+}
+
+package enum SpendReservation: Sendable {
+    /// `pool` pays, or one of `undecided` when limits could not be read.
+    case granted(pool: String?, undecided: [String])
+    case refused(SpendRefusal)
+}
+
+/// Whichever of several causes comes first.
+private final class OnlyOnce: Sendable {
+    private let body: Mutex<(@Sendable () -> Void)?>
+
+    init(_ body: @escaping @Sendable () -> Void) {
+        self.body = Mutex(body)
+    }
+
+    func run() {
+        let body = self.body.withLock { slot in
+            let value = slot
+            slot = nil
+            return value
+        }
+        body?()
+    }
+}

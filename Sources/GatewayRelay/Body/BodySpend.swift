@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import GatewayCore
+internal import GatewayMetering
+internal import GatewayProviders
+
+/// What a request body says about its cost, read from a scan that lists members.
+struct BodySpend {
+    private static let promptKeys: [BodyMember.Key] = [.messages, .system, .tools]
+    /// A tag is a short word; a longer value is none.
+    private static let tagsLimit = 1 << 14
+
+    private let members: [BodyMember]
+    private let body: any BodyReading
+
+    init(_ scan: BodyScan, _ body: any BodyReading) {
+        self.members = scan.members
+        self.body = body
+    }
+
+    /// The prompt's tokens by its length: a quarter of the bytes of `messages`, `system` and `tools`.
+    var promptTokens: Int {
+        let prompt = self.members.filter { Self.promptKeys.contains($0.key) }
+        let bytes = prompt.reduce(2 + max(0, prompt.count - 1)) { $0 + $1.range.count }
+        return (bytes + 3) / 4
+    }
+
+    /// `max_tokens`; `nil` when it is missing or no count.
+    var maximumOutput: Int? {
+        guard let member = self.members.last(where: { $0.key == .maximumTokens }), member.value.count <= 20,
+            let value = try? JSONValue(parsing: self.body.bytes(member.value)), let count = value.integer, count >= 0
+        else { return nil }
+        return min(count, UsageReader.maximumTokens)
+    }
+
+    /// A body with the model and the prompt alone, for counting.
+    var countable: [UInt8] {
+        var out: [UInt8] = [0x7B]
+        for member in self.members where member.key == .model || Self.promptKeys.contains(member.key) {
+            if out.count > 1 { out.append(0x2C) }
+            out += self.body.bytes(member.range)
+        }
+        return out + [0x7D]
+    }
+
+    var hasTags: Bool { self.members.contains { $0.key == .tags } }
+
+    /// Which group the request names under `tags.<name>`.
+    func billing(tag: String, groups: [String]) -> BillingTag {
+        guard let member = self.members.last(where: { $0.key == .tags }), member.value.count <= Self.tagsLimit,
+            let tags = try? JSONValue(parsing: self.body.bytes(member.value)), let value = tags[tag]
+        else { return .none }
+        guard let name = value.string, groups.contains(name) else { return .ignored }
+        return .group(name)
+    }
+
+    /// The body without its tags.
+    var untagged: [UInt8] {
+        var end = self.body.count
+        while end > 0, self.body.bytes(end - 1..<end) != [0x7D] { end -= 1 }
+        var editor = BodyEditor(members: self.members, end: max(0, end - 1))
+        editor.remove(.tags)
+        return BodyEditor.apply(editor.edits, to: self.body)
+    }
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import GatewayCore
+internal import GatewayMetering
+internal import GatewayStore
+internal import NIOCore
+
+/// One request's way through the books, confined to its event loop: opened before the request is looked at, metered
+/// while the answer passes, and closed exactly once.
+final class SpendTicket {
+    private enum State {
+        case open
+        case metering(UsageMeter, Price, upstream: String, upstreamModel: String)
+        case closed
+    }
+
+    let id: String
+    let control: SpendControl
+    private let principal: Principal
+    private let requestID: RequestID
+    private let started = Timestamp.now
+    var allowance = SpendAllowance()
+    var model = ""
+    var billing = BillingTag.none
+    /// Tokens of the prompt by its length, for answers that say nothing of it.
+    var inputEstimate = 0
+    private var pool: String?
+    private var undecidedPools: [String] = []
+    private var state = State.open
+
+    init(_ control: SpendControl, _ principal: Principal, _ requestID: RequestID) {
+        self.id = TimeOrderedID.make()
+        self.control = control
+        self.principal = principal
+        self.requestID = requestID
+    }
+
+    deinit {
+        // Whatever became of the request, nobody may go on waiting for it.
+        if case .closed = self.state { return }
+        self.control.release(self.id)
+    }
+
+    func granted(pool: String?, undecided: [String]) {
+        self.pool = pool
+        self.undecidedPools = undecided
+    }
+
+    /// The answer that the client gets begins.
+    func begin(_ format: UsageMeter.Format, upstream: String, upstreamModel: String) {
+        let price = self.control.price(upstream: upstream, upstreamModel: upstreamModel, modelID: self.model)
+        self.state = .metering(UsageMeter(format), price, upstream: upstream, upstreamModel: upstreamModel)
+    }
+
+    func receive(_ bytes: ByteBuffer) {
+        guard case .metering(var meter, let price, let upstream, let upstreamModel) = self.state else { return }
+        // The old value must be gone before the meter changes, or it is copied.
+        self.state = .open
+        bytes.withUnsafeReadableBytes { meter.receive($0) }
+        self.state = .metering(meter, price, upstream: upstream, upstreamModel: upstreamModel)
+    }
+
+    /// Nothing is owed.
+    func release() {
+        if case .closed = self.state { return }
+        self.state = .closed
+        self.control.release(self.id)
+    }
+
+    /// The answer has ended, whole or not.
+    ///
+    /// - Parameter count: Asks the upstream how many tokens the prompt has; used where the answer does not say.
+    func finish(isWhole: Bool, count: ((@escaping (Int?) -> Void) -> Void)?) {
+        guard case .metering(var meter, let price, let upstream, let upstreamModel) = self.state else {
+            self.release()
+            return
+        }
+        self.state = .closed
+        let reading = meter.finish()
+        guard reading.sawAnything || !isWhole else {
+            self.control.release(self.id)
+            return
+        }
+        func record(_ usage: TokenUsage) {
+            self.record(
+                usage, price, hasUsage: reading.knowsInput, isEstimated: !reading.knowsInput || !reading.knowsOutput,
+                upstream: upstream, upstreamModel: upstreamModel)
+        }
+        var usage = reading.usage
+        guard !reading.knowsInput else {
+            record(usage)
+            return
+        }
+        usage.input = self.inputEstimate
+        guard isWhole, let count else {
+            record(usage)
+            return
+        }
+        count { tokens in
+            if let tokens { usage.input = tokens }
+            record(usage)
+        }
+    }
+
+    private func record(
+        _ usage: TokenUsage, _ price: Price, hasUsage: Bool, isEstimated: Bool, upstream: String,
+        upstreamModel: String,
+    ) {
+        var entry = SpendEntry(
+            id: self.id, at: self.started, principal: self.principal.subject, requestID: self.requestID.description,
+            model: self.model, upstream: upstream, upstreamModel: upstreamModel,
+            amount: self.control.pricer.cost(usage, price))
+        if case .group(let name) = self.billing { entry.billingGroup = name }
+        entry.pool = self.pool
+        entry.undecidedPools = self.undecidedPools
+        (entry.input, entry.output, entry.cacheRead) = (usage.input, usage.output, usage.cacheRead)
+        (entry.cacheWrite5m, entry.cacheWrite1h) = (usage.cacheWrite5m, usage.cacheWrite1h)
+        entry.webSearches = usage.webSearches
+        entry.isEstimated = isEstimated
+        self.control.record(entry, usage, hasUsage: hasUsage, billing: self.billing)
+    }
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import GatewayCore
+
+/// One metered answer. Written exactly once, however often it is handed in: `id` is the gateway's own and never a
+/// client's.
+package struct SpendEntry: Sendable, Equatable {
+    package var id: String
+    /// When the request began; decides the periods.
+    package var at: Timestamp
+    package var principal: String
+    package var requestID: String
+    /// As the client asked for it.
+    package var model: String
+    package var upstream: String
+    package var upstreamModel: String
+    package var billingGroup: String?
+    /// The group whose pool pays, when that is decided.
+    package var pool: String?
+    /// The groups among whose pools one is still to be chosen, because limits could not be read when the request began.
+    package var undecidedPools: [String] = []
+    package var input = 0
+    package var output = 0
+    package var cacheWrite5m = 0
+    package var cacheWrite1h = 0
+    package var cacheRead = 0
+    package var webSearches = 0
+    package var isEstimated = false
+    package var amount: Money
+    /// The reservation that this settles.
+    package var hold: String?
+
+    package init(
+        id: String, at: Timestamp, principal: String, requestID: String, model: String, upstream: String,
+        upstreamModel: String, amount: Money,
+    ) {
+        self.id = id
+        self.at = at
+        self.principal = principal
+        self.requestID = requestID
+        self.model = model
+        self.upstream = upstream
+        self.upstreamModel = upstreamModel
+        self.amount = amount
+    }
+}
+
+extension SpendEntry {
+    /// One line of the journal.
+    package var json: JSONValue {
+        func number(_ value: Int) -> JSONValue { .string(String(value)) }
+        var object: JSONObject = [
+            "id": .string(self.id), "at": .string(String(self.at.milliseconds)), "principal": .string(self.principal),
+            "request_id": .string(self.requestID), "model": .string(self.model), "upstream": .string(self.upstream),
+            "upstream_model": .string(self.upstreamModel), "input": number(self.input),
+            "output": number(self.output), "cache_write_5m": number(self.cacheWrite5m),
+            "cache_write_1h": number(self.cacheWrite1h), "cache_read": number(self.cacheRead),
+            "web_searches": number(self.webSearches), "is_estimated": .string(self.isEstimated ? "1" : "0"),
+            "nanodollars": .string(String(self.amount.nanodollars)),
+        ]
+        object["billing_group"] = self.billingGroup.map(JSONValue.string)
+        object["pool"] = self.pool.map(JSONValue.string)
+        object["hold"] = self.hold.map(JSONValue.string)
+        if !self.undecidedPools.isEmpty {
+            object["undecided_pools"] = .array(self.undecidedPools.map(JSONValue.string))
+        }
+        return .object(object)
+    }
+
+    /// `nil` for anything that `json` has not written.
+    package init?(json: JSONValue) {
+        func number(_ key: String) -> Int? { json[key]?.string.flatMap { Int($0) } }
+        guard let id = json["id"]?.string, let at = number("at"), let principal = json["principal"]?.string,
+            let requestID = json["request_id"]?.string, let model = json["model"]?.string,
+            let upstream = json["upstream"]?.string, let upstreamModel = json["upstream_model"]?.string,
+            let nanodollars = number("nanodollars"), let input = number("input"), let output = number("output"),
+            let cacheWrite5m = number("cache_write_5m"), let cacheWrite1h = number("cache_write_1h"),
+            let cacheRead = number("cache_read"), let webSearches = number("web_searches")
+        else { return nil }
+        self.init(
+            id: id, at: Timestamp(milliseconds: Int64(at)), principal: principal, requestID: requestID, model: model,
+            upstream: upstream, upstreamModel: upstreamModel, amount: Money(nanodollars: Int64(nanodollars)))
+        self.billingGroup = json["billing_group"]?.string
+        self.pool = json["pool"]?.string
+        self.hold = json["hold"]?.string
+        self.undecidedPools = json["undecided_pools"]?.array?.compactMap(\.string) ?? []
+        (self.input, self.output, self.cacheRead) = (input, output, cacheRead)
+        (self.cacheWrite5m, self.cacheWrite1h, self.webSearches) = (cacheWrite5m, cacheWrite1h, webSearches)
+        self.isEstimated = json["is_estimated"]?.string == "1"
+    }
+}
+
+/// A developer as the last request's token named him.
+package struct PrincipalSighting: Sendable, Hashable {
+    package var principal: String
+    package var email: String?
+    package var name: String?
+    package var groups: [String]
+    package var at: Timestamp
+
+    package init(_ principal: Principal, at: Timestamp) {
+        self.principal = principal.subject
+        self.email = principal.email
+        self.name = principal.name
+        self.groups = principal.groups ?? []
+        self.at = at
+    }
+}
+
+/// What a limit is for.
+package enum SpendScope: Sendable, Hashable {
+    case organization
+    case group(String)
+    case user(String)
+
+    /// `scope_type` in the table and on the wire.
+    package var type: String {
+        switch self {
+        case .organization: "organization"
+        case .group: "rbac_group"
+        case .user: "user"
+        }
+    }
+
+    /// `scope_id` in the table; empty for the organization.
+    package var id: String {
+        switch self {
+        case .organization: ""
+        case .group(let name): name
+        case .user(let subject): subject
+        }
+    }
+
+    package init?(type: String, id: String) {
+        switch type {
+        case "organization": self = .organization
+        case "rbac_group": self = .group(id)
+        case "user": self = .user(id)
+        default: return nil
+        }
+    }
+}
+
+/// One row of `spend_limits`.
+package struct SpendLimit: Sendable, Equatable {
+    /// One budget that a group's members share, next to each member's own limit. Always monthly.
+    package struct Pool: Sendable, Equatable {
+        /// In cents.
+        package var amount: Int64
+        package var isPaused: Bool
+
+        package init(amount: Int64, isPaused: Bool) {
+            self.amount = amount
+            self.isPaused = isPaused
+        }
+    }
+
+    package var id: String
+    package var scope: SpendScope
+    package var period: SpendPeriod
+    /// In cents; `nil` is unlimited.
+    package var amount: Int64?
+    package var pool: Pool?
+    package var createdAt: Timestamp
+    package var updatedAt: Timestamp
+    /// What the pool has paid this month; `nil` where it was not asked for.
+    package var poolSpend: Money?
+
+    package init(
+        id: String, scope: SpendScope, period: SpendPeriod, amount: Int64?, pool: Pool? = nil,
+        createdAt: Timestamp, updatedAt: Timestamp,
+    ) {
+        self.id = id
+        self.scope = scope
+        self.period = period
+        self.amount = amount
+        self.pool = pool
+        self.createdAt = createdAt
+        self.updatedAt = updatedAt
+    }
+}
+
+/// Everything that decides whether some callers may spend, read in one go.
+package struct SpendState: Sendable {
+    package var limits: [SpendLimit] = []
+    /// By principal, then by period key.
+    package var spend: [String: [String: Money]] = [:]
+    /// This month's, by group.
+    package var pools: [String: Money] = [:]
+
+    package init() {}
+
+    package func spend(of principal: String, _ period: SpendPeriod, at time: Timestamp) -> Money {
+        self.spend[principal]?[period.key(at: time)] ?? .zero
+    }
+}
+
+/// One row of `admin_audit`.
+package struct AdminAuditRow: Sendable, Equatable {
+    package let id: Int64
+    package let at: Timestamp
+    package let actor: String
+    package let action: String
+    package let target: String
+    package let before: JSONValue?
+    package let after: JSONValue?
+    package let reason: String?
+}
+
+/// What a change of a limit leaves behind.
+package struct LimitChange: Sendable {
+    package let before: SpendLimit?
+    package let after: SpendLimit?
+}
+
+package struct LimitListing: Sendable {
+    package let limits: [SpendLimit]
+    package let hasMore: Bool
+}
+
+/// Who a principal is, as far as the last requests told.
+package struct PrincipalIdentity: Sendable, Equatable {
+    package var email: String?
+    package var name: String?
+    package var groups: [String] = []
+}
+
+/// How long things are kept.
+package struct SpendRetention: Sendable {
+    package let spendMonths: Int
+    package let auditDays: Int
+    package let identityDays: Int
+
+    package init(spendMonths: Int, auditDays: Int, identityDays: Int) {
+        self.spendMonths = spendMonths
+        self.auditDays = auditDays
+        self.identityDays = identityDays
+    }
+}

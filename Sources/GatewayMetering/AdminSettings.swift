@@ -2,6 +2,7 @@
 
 package import GatewayConfig
 package import GatewayCore
+package import GatewayStore
 
 /// The `admin` section: who may set spend limits, and how they work. Its presence turns metering on.
 package struct AdminSettings: Sendable {
@@ -49,6 +50,12 @@ package struct AdminSettings: Sendable {
 }
 
 extension AdminSettings {
+    package var retention: SpendRetention {
+        SpendRetention(
+            spendMonths: self.spendRetentionMonths, auditDays: self.auditRetentionDays,
+            identityDays: self.identityRetentionDays)
+    }
+
     /// A thousand years: what lies beyond is a mistake, and no calendar.
     private static let maximumDays = 365_250
     private static let maximumMonths = 12_000

@@ -43,28 +43,44 @@ package final class Gateway: Sendable {
     private let environment: Environment
     private let tls: TLSContexts
     /// What is being served now.
-    private let current: Mutex<(settings: GatewaySettings, provider: OIDCProvider)>
+    private let current: Current
+
+    private final class Current: Sendable {
+        let value: Mutex<(settings: GatewaySettings, provider: OIDCProvider)>
+
+        init(_ settings: GatewaySettings, _ provider: OIDCProvider) {
+            self.value = Mutex((settings, provider))
+        }
+    }
     private let sweeper: Task<Void, Never>
+    private let spend: SpendControl.Services
 
     private init(
         port: Int, server: RelayServer, store: any GatewayStore, environment: Environment, tls: TLSContexts,
-        settings: GatewaySettings, provider: OIDCProvider,
+        settings: GatewaySettings, provider: OIDCProvider, spend: SpendControl.Services,
     ) {
+        self.spend = spend
         self.port = port
         self.server = server
         self.store = store
         self.environment = environment
         self.tls = tls
-        self.current = Mutex((settings, provider))
+        self.current = Current(settings, provider)
+        let current = self.current
         let log = environment.log
         self.sweeper = Task {
+            var round = 0
             while !Task.isCancelled {
-                try? await Task.sleep(for: .seconds(60))
                 do {
-                    try await store.sweep(now: .now)
+                    let admin = current.value.withLock { $0.settings.admin }
+                    // Retention is counted in days: once an hour is often enough.
+                    if let admin, round % 60 == 0 { try await store.sweepSpend(admin.retention, now: .now) }
+                    if round > 0 { try await store.sweep(now: .now) }
                 } catch {
-                    log.debug("the store could not be swept", metadata: ["reason": "\(error)"])
+                    log.warning("the store could not be swept", metadata: ["reason": "\(error)"])
                 }
+                round += 1
+                try? await Task.sleep(for: .seconds(60))
             }
         }
     }
@@ -87,18 +103,44 @@ package final class Gateway: Sendable {
         }
         do {
             let provider = try await provider
-            let serving = try self.assemble(settings, environment, store: store, provider: provider)
+            let spend = try await self.makeSpend(settings, environment, store)
+            let serving = try self.assemble(settings, environment, store: store, provider: provider, spend: spend)
             let server = try await RelayServer(
                 services: RelayServices(audit: environment.audit, log: log), serving: serving)
             let address = RelayServer.Address(host: settings.listen.host.unbracketed, port: settings.listen.port)
             let port = try await self.listen(server, address, tls)
             return Gateway(
                 port: port, server: server, store: store, environment: environment, tls: tls, settings: settings,
-                provider: provider)
+                provider: provider, spend: spend)
         } catch {
             await store.close()
             throw error
         }
+    }
+
+    /// The books, which live as long as the process. What a killed process has left on the disk is booked at once.
+    private static func makeSpend(
+        _ settings: GatewaySettings, _ environment: Environment, _ store: any GatewayStore,
+    ) async throws -> SpendControl.Services {
+        var journal: SpendJournal?
+        if let folder = StateFolder.path(settings.journalFolder, environment.variables) {
+            journal = SpendJournal(folder: folder, ledger: try await store.ledgerName())
+        }
+        let exposure = SpendExposure()
+        let ledger = SpendLedger(store: store, journal: journal, exposure: exposure, log: environment.log)
+        do {
+            let count = try await ledger.replay()
+            if count > 0 {
+                environment.log.info(
+                    "spend that an earlier process has left is booked", metadata: ["answers": "\(count)"])
+            }
+        } catch {
+            environment.log.warning(
+                "the journal of an earlier process could not be booked; the next start tries again",
+                metadata: ["reason": "\(error)"])
+        }
+        return SpendControl.Services(
+            ledger: ledger, guardian: SpendGuard(store: store, log: environment.log), exposure: exposure)
     }
 
     /// Serves other settings from the next request on; open requests end under those they began with.
@@ -106,7 +148,7 @@ package final class Gateway: Sendable {
     /// - Returns: The keys that have changed and need a restart, because they are bound to the listener or the store.
     /// - Throws: `BootFailure` when the settings cannot be used; everything then stays as it was.
     package func reload(_ settings: GatewaySettings) async throws -> [String] {
-        let old = self.current.withLock { $0 }
+        let old = self.current.value.withLock { $0 }
         let fixed = Self.fixedKeys(old.settings, settings)
         var settings = settings
         settings.listen.host = old.settings.listen.host
@@ -123,11 +165,11 @@ package final class Gateway: Sendable {
             let rule = AddressGuard(allowsLoopback: self.environment.allowsLoopback)
             provider = try await Self.discover(settings.oidc, rule, self.environment.log)
         }
-        let serving = try Self.assemble(settings, self.environment, store: self.store, provider: provider)
+        let serving = try Self.assemble(settings, self.environment, store: self.store, provider: provider, spend: self.spend)
         try await self.server.replace(serving)
         self.tls.replace(tls)
         let served = (settings, provider)
-        self.current.withLock { $0 = served }
+        self.current.value.withLock { $0 = served }
         return fixed
     }
 
@@ -148,6 +190,7 @@ package final class Gateway: Sendable {
     package func stop(within limit: Duration, isHurried: @escaping @Sendable () -> Bool = { false }) async -> Int {
         self.sweeper.cancel()
         let cut = await self.server.drain(within: limit, isHurried: isHurried)
+        await self.spend.ledger.close(within: .seconds(5))
         await self.store.close()
         return cut
     }
@@ -291,6 +334,7 @@ package final class Gateway: Sendable {
 
     private static func assemble(
         _ settings: GatewaySettings, _ environment: Environment, store: any GatewayStore, provider: OIDCProvider,
+        spend services: SpendControl.Services,
     ) throws -> RelayServing {
         let (audit, log) = (environment.audit, environment.log)
         let rule = AddressGuard(allowsLoopback: environment.allowsLoopback)
@@ -303,6 +347,12 @@ package final class Gateway: Sendable {
         edge.timeouts = settings.connectionTimeouts
         let credentialEnvironment = CredentialEnvironment(
             variables: environment.variables, client: OutboundClient(rule: .guarded(rule)))
+        let spend = settings.admin.map { admin in
+            SpendControl(
+                settings: admin, failsClosed: settings.failsClosed,
+                pricer: Pricer(settings.pricing) { BuiltInModel.spelled($0)?.id ?? $0.lowercased() },
+                services: services, audit: audit, log: log)
+        }
         let relay = RelayConfiguration(
             edge: edge, upstreams: settings.upstreams,
             catalog: ModelCatalog(
@@ -311,10 +361,11 @@ package final class Gateway: Sendable {
             policies: settings.managed, firstByteTimeout: settings.firstByteTimeout, addressGuard: rule,
             upstreamTLS: try NIOSSLContext(configuration: .makeClientConfiguration()),
             credentials: settings.upstreams.map { UpstreamCredentials.make(for: $0, credentialEnvironment) },
-            keepsSessions: settings.keepsSessions)
+            keepsSessions: settings.keepsSessions, spend: spend)
 
         let publicURL = settings.listen.publicURL
-        let tokens = SessionTokens(settings: settings.session, issuer: publicURL)
+        let tokens = SessionTokens(
+            settings: settings.session, issuer: publicURL, billingGroupTag: settings.admin?.billingGroupTag)
         let sealer = Sealer(settings: settings.session)
         let grants = DeviceGrants(store: store)
         let signIn = SignIn(
@@ -345,6 +396,10 @@ package final class Gateway: Sendable {
             configuration: relay, publicURL: publicURL, relaysTelemetry: !settings.telemetry.destinations.isEmpty,
             adminGroups: settings.admin?.adminGroups ?? [], audit: audit, log: log
         ).mount(on: routes)
+        UsageRoutes(spend: spend).mount(on: routes)
+        if let admin = settings.admin {
+            for family in AdminRoutes.all(settings: admin, store: store, audit: audit, log: log) { routes.add(family) }
+        }
         let collectors = OutboundClient(rule: .guarded(rule))
         TelemetryRoutes(relay: TelemetryRelay(settings: settings.telemetry, client: collectors, log: log)).mount(
             on: routes)

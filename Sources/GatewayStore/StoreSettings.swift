@@ -24,7 +24,8 @@ package struct StoreSettings: Sendable {
 
     package init(_ node: ConfigNode) {
         if let path = node["sqlite_path"]?.string {
-            self.backend = .sqlite(path: path)
+            // SQLite's own name for a database in memory.
+            self.backend = .sqlite(path: path == ":memory:" ? nil : path)
         } else {
             self.backend = .postgres(url: node["postgres_url"]?.secret ?? Secret(""))
         }

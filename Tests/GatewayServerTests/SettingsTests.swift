@@ -105,7 +105,7 @@ struct SettingsTests {
             (
                 "managed: { policies: [ { match: {}, cli: { availableModels: [] } } ] }",
                 "every request of these developers is refused"
-            ), ("admin: {}", "no effect in this version"),
+            ),
             ("listen: { host: 0.0.0.0, public_url: \"https://gw.example.com\" }", "listen.trusted_proxies"),
             ("session: { jwt_secret: 0123456789abcdef0123456789abcdefX, ttl_hours: 48 }", "more than a day"),
             (

@@ -7,7 +7,7 @@ package import GatewayCore
 /// The gateway's own bearer: a JWT (RFC 7519) signed with HMAC-SHA-256.
 ///
 /// Header `{"alg":"HS256","typ":"JWT","kid":…}`, where `kid` is the first 16 hexadecimal digits of the secret's SHA-256;
-/// claims `sub, email?, name?, groups?, aud, iat, exp, iss`, in that order.
+/// claims `sub, email?, name?, groups?, billing_group_tag?, aud, iat, exp, iss`, in that order.
 package struct SessionTokens: Sendable {
     package static let audience = "claude-gateway"
 
@@ -20,7 +20,11 @@ package struct SessionTokens: Sendable {
     private let issuer: String
     package let lifetimeHours: Double
 
-    package init(settings: SessionSettings, issuer: String) {
+    /// Told to clients, which then tag their requests with the group that these are for.
+    private let billingGroupTag: String?
+
+    package init(settings: SessionSettings, issuer: String, billingGroupTag: String? = nil) {
+        self.billingGroupTag = billingGroupTag
         self.keys = settings.secrets.map { secret in
             let bytes = Array(secret.reveal().utf8)
             return Key(id: Self.keyID(bytes), key: SymmetricKey(data: bytes))
@@ -43,6 +47,7 @@ package struct SessionTokens: Sendable {
         claims["email"] = principal.email.map(JSONValue.string)
         claims["name"] = principal.name.map(JSONValue.string)
         claims["groups"] = principal.groups.map { .array($0.map(JSONValue.string)) }
+        claims["billing_group_tag"] = self.billingGroupTag.map(JSONValue.string)
         claims["aud"] = .string(Self.audience)
         claims["iat"] = .integer(now.seconds)
         claims["exp"] = .integer(now.seconds + self.lifetimeSeconds)

@@ -31,7 +31,7 @@ package struct PricingSettings: Sendable {
                 cacheWrite: rate("cache_write"))
             self.cacheWrite1h = node["cache_write_1h"]?.number
             self.fastFactor = node["fast_factor"]?.number
-            self.webSearch = node["web_search"]?.number
+            self.webSearch = node["per_web_search"]?.number
         }
     }
 
@@ -74,7 +74,7 @@ package struct PricingSettings: Sendable {
             "fast_factor", .number(above: 0, maximum: 100), default: "1",
             "What answers in fast mode multiply these rates by."),
         ConfigKey(
-            "web_search", .number(above: 0, maximum: 10000), default: "0.01", "US dollars for one web search."),
+            "per_web_search", .number(above: 0, maximum: 10000), default: "0.01", "US dollars for one web search."),
     ]
 
     package static let section = ConfigSection([
@@ -106,6 +106,9 @@ package enum EnforcementSettings {
     package static let section = ConfigSection([
         ConfigKey(
             "fail_closed_on_error", .boolean, default: "false",
-            "Whether requests are refused while spend cannot be checked, because the store does not answer.")
+            "Whether requests are refused while spend cannot be checked, because the store does not answer."),
+        ConfigKey(
+            "journal_dir", .string(minimum: 1), default: "$STATE_DIRECTORY, else ~/.local/state/claude-gateway",
+            "Folder on this machine for spend that cannot be booked while the store does not answer."),
     ])
 }

@@ -106,9 +106,6 @@ extension GatewaySettings {
             report.error(
                 key, "has no effect without an admin section, which turns metering on; add it, or remove this.")
         }
-        if let admin = root["admin"] {
-            report.warning(admin, "has no effect in this version: spend is neither metered nor limited.")
-        }
         guard let pricing = root["pricing"] else { return }
         if root["admin"] == nil, root["managed"]?["policies"]?.list.isEmpty != false {
             report.error(

@@ -34,6 +34,7 @@ package struct GatewaySettings: Sendable {
     package var admin: AdminSettings?
     package var pricing = PricingSettings()
     package var failsClosed = false
+    package var journalFolder: String?
     package var keepsSessions = false
     /// Digests of the sections as read, so that a reload can tell which have changed.
     private var digests: [String: String] = [:]
@@ -93,6 +94,7 @@ package struct GatewaySettings: Sendable {
             self.digests[member.key] = Digest.hexadecimal(member.value.json.text())
         }
         self.keepsSessions = root["routing"]?["session_affinity"]?.boolean ?? false
+        self.journalFolder = root["enforcement"]?["journal_dir"]?.string
         self.failsClosed = root["enforcement"]?["fail_closed_on_error"]?.boolean ?? false
     }
 

@@ -17,6 +17,7 @@ final class GatewayResponder: PlainResponder {
 
     private let entries: [String: RouteTable.Entry]
     private let responder: any HTTPResponder<RouteContext>
+    private let families: [any RouteFamily]
     private let verifier: any BearerVerifying
     private let configuration: RelayConfiguration
     private let audit: any AuditSink
@@ -27,6 +28,7 @@ final class GatewayResponder: PlainResponder {
         audit: any AuditSink, log: Logger,
     ) {
         (self.entries, self.responder) = routes.build()
+        self.families = routes.families
         self.verifier = verifier
         self.configuration = configuration
         self.audit = audit
@@ -34,6 +36,9 @@ final class GatewayResponder: PlainResponder {
     }
 
     func immediateAnswer(to request: PlainRequest) -> PlainResponse? {
+        if let family = self.families.first(where: { $0.has(request.path) }) {
+            return family.refusal(of: request, caller: self.caller(of: request))
+        }
         let entry = self.entries[request.path]
         if entry?.access != .open {
             // Strangers learn neither which paths exist nor what they take.
@@ -72,10 +77,17 @@ final class GatewayResponder: PlainResponder {
         return .success(bearer)
     }
 
+    private func caller(of request: PlainRequest) -> Caller? {
+        (try? self.bearer(of: request).get()).map(self.configuration.caller)
+    }
+
     func respond(to request: PlainRequest) async -> PlainResponse {
+        let caller = self.caller(of: request)
+        if let family = self.families.first(where: { $0.has(request.path) }) {
+            return await family.answer(request, caller: caller)
+        }
         // A HEAD is a GET whose body stays behind (RFC 9110 §9.3.2); the connection leaves it out.
         let method: HTTPRequest.Method = request.method == .HEAD ? .get : .init(request.method.rawValue) ?? .get
-        let caller = (try? self.bearer(of: request).get()).map(self.configuration.caller)
         let slot = RouteContext.AnswerSlot()
         let context = RouteContext(
             source: RouteContext.Source(logger: self.log, request: request, caller: caller, answer: slot))

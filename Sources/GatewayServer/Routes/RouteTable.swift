@@ -85,6 +85,13 @@ final class RouteTable {
 
     typealias Handler = @Sendable (RouteContext) async throws -> PlainResponse
 
+    /// Families of paths that settle themselves who may use them.
+    private(set) var families: [any RouteFamily] = []
+
+    func add(_ family: any RouteFamily) {
+        self.families.append(family)
+    }
+
     private let router = Router(context: RouteContext.self)
     private var entries: [String: Entry] = [:]
 
@@ -118,5 +125,19 @@ final class RouteTable {
 
     func build() -> (entries: [String: Entry], responder: any HTTPResponder<RouteContext>) {
         (self.entries, self.router.buildResponder())
+    }
+}
+
+/// All paths at and below one, with an authentication and error bodies of their own.
+protocol RouteFamily: Sendable {
+    var prefix: String { get }
+    /// An answer that needs no body. Runs on the event loop; must not block.
+    func refusal(of request: PlainRequest, caller: Caller?) -> PlainResponse?
+    func answer(_ request: PlainRequest, caller: Caller?) async -> PlainResponse
+}
+
+extension RouteFamily {
+    func has(_ path: String) -> Bool {
+        path == self.prefix || path.hasPrefix(self.prefix + "/")
     }
 }

@@ -223,6 +223,12 @@ package struct PrincipalIdentity: Sendable, Equatable {
     package var email: String?
     package var name: String?
     package var groups: [String] = []
+
+    package init(email: String? = nil, name: String? = nil, groups: [String] = []) {
+        self.email = email
+        self.name = name
+        self.groups = groups
+    }
 }
 
 /// How long things are kept.

@@ -84,6 +84,8 @@ package final class ManagedPolicies: Sendable {
     /// Settings for everybody, used when there are no policies.
     private let common: JSONObject?
     private let telemetry: JSONObject
+    /// What clients are told that models cost; `nil` leaves them their own list.
+    private let modelPricing: JSONValue?
     /// Whether there is anything to serve to anybody.
     package let isConfigured: Bool
     /// Effective policies by the indexes of the policies that they are made of. Bounded by what the file can combine.
@@ -92,10 +94,12 @@ package final class ManagedPolicies: Sendable {
     /// - Parameters:
     ///   - usesCode: Whether the file's blocks are `code` blocks, which reach Claude Desktop too.
     ///   - telemetry: Variables put under each policy's `env`; empty when there is nothing to export to.
+    ///   - modelPricing: Put into each policy's settings, unless they have their own.
     package init(
         policies: [Policy], mode: Mode = .firstMatch, usesCode: Bool = false, common: JSONObject? = nil,
-        telemetry: JSONObject = [:],
+        telemetry: JSONObject = [:], modelPricing: JSONValue? = nil,
     ) {
+        self.modelPricing = policies.isEmpty ? nil : modelPricing
         self.policies = policies
         self.mode = mode
         self.usesCode = usesCode
@@ -136,6 +140,8 @@ package final class ManagedPolicies: Sendable {
             case common
             /// The gateway itself, because it relays telemetry.
             case telemetry
+            /// The `pricing` section.
+            case pricing
         }
 
         /// A key, or a key and a sub-key where those are merged one by one.
@@ -150,7 +156,10 @@ package final class ManagedPolicies: Sendable {
         let documents = layers.map { (source: Origin.Source.policy($0), settings: self.policies[$0].settings ?? [:]) }
         func sources(_ isUnited: Bool, _ value: (JSONObject) -> JSONValue?) -> [Origin.Source] {
             let found = documents.filter { value($0.settings) != nil }.map(\.source)
-            if found.isEmpty { return [self.common.flatMap(value) == nil ? .telemetry : .common] }
+            if found.isEmpty {
+                if let modelPricing, value(["modelPricing": modelPricing]) != nil { return [.pricing] }
+                return [self.common.flatMap(value) == nil ? .telemetry : .common]
+            }
             return isUnited ? found.reversed() : [found[0]]
         }
         return self.effective(layers).settings.members.flatMap { key, value -> [Origin] in
@@ -197,6 +206,7 @@ package final class ManagedPolicies: Sendable {
             for (key, value) in settings["env"]?.object?.members ?? [] { env[key] = value }
             settings["env"] = .object(env)
         }
+        if let modelPricing, settings["modelPricing"] == nil { settings["modelPricing"] = modelPricing }
         let chosen = layers.first.map { self.policies[$0] }
         return EffectivePolicy(
             index: layers.first, settings: settings,

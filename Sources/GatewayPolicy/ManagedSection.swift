@@ -88,7 +88,7 @@ package enum ManagedSection {
 
     /// - Parameters:
     ///   - commonSettings: The content of `managed.settings`, already read.
-    package static func decode(_ node: ConfigNode?, commonSettings: JSONObject?, telemetry: JSONObject)
+    package static func decode(_ node: ConfigNode?, commonSettings: JSONObject?, telemetry: JSONObject, modelPricing: JSONValue?)
         -> ManagedPolicies
     {
         let entries = node?["policies"]?.list ?? []
@@ -102,6 +102,7 @@ package enum ManagedSection {
         return ManagedPolicies(
             policies: policies,
             mode: node?["policy_mode"]?.string.flatMap(ManagedPolicies.Mode.init) ?? .firstMatch,
-            usesCode: entries.contains { $0["code"] != nil }, common: commonSettings, telemetry: telemetry)
+            usesCode: entries.contains { $0["code"] != nil }, common: commonSettings, telemetry: telemetry,
+            modelPricing: modelPricing)
     }
 }

@@ -350,8 +350,7 @@ package final class Gateway: Sendable {
         let spend = settings.admin.map { admin in
             SpendControl(
                 settings: admin, failsClosed: settings.failsClosed,
-                pricer: Pricer(settings.pricing) { BuiltInModel.spelled($0)?.id ?? $0.lowercased() },
-                services: services, audit: audit, log: log)
+                pricer: settings.pricer, services: services, audit: audit, log: log)
         }
         let relay = RelayConfiguration(
             edge: edge, upstreams: settings.upstreams,

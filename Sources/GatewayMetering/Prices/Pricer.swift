@@ -64,7 +64,8 @@ package struct Pricer: Sendable {
         return (listed ?? ListPrices.unknown, listed != nil)
     }
 
-    private func override(_ upstream: String, _ upstreamModel: String, _ modelID: String) -> Price? {
+    /// The row of `pricing.overrides` that applies, if any does.
+    package func override(_ upstream: String, _ upstreamModel: String, _ modelID: String) -> Price? {
         if self.exact.isEmpty { return nil }
         for model in [upstreamModel, modelID] {
             if let price = self.exact[Key(upstream: upstream, model: model.lowercased())] { return price }

@@ -140,6 +140,7 @@ package struct ConfigurationExplanation: Sendable {
         case .policy(let index): "managed.policies[\(index)]"
         case .common: "managed.settings"
         case .telemetry: "telemetry"
+        case .pricing: "pricing"
         }
     }
 

@@ -69,13 +69,20 @@ package struct GatewaySettings: Sendable {
         self.telemetry = TelemetrySettings(root["telemetry"])
         let telemetry = self.telemetry
         let pushes = !telemetry.destinations.isEmpty && root["listen"]?["public_url"] != nil
+        if let pricing = root["pricing"] { self.pricing = PricingSettings(pricing) }
+        let modelPricing =
+            root["pricing"] == nil
+            ? nil
+            : ModelPricing.make(
+                self.pricing, Self.pricer(self.pricing), models: self.models, includesBuiltIns: self.includesBuiltInModels,
+                upstreams: self.upstreams)
         self.managed = ManagedSection.decode(
             root["managed"], commonSettings: commonSettings,
             telemetry: pushes
                 ? TelemetryVariables.make(
                     endpoint: self.listen.publicURL,
                     signals: (telemetry.takes(.metrics), telemetry.takes(.logs), telemetry.takes(.traces)),
-                    attributes: telemetry.resourceAttributes) : [:])
+                    attributes: telemetry.resourceAttributes) : [:], modelPricing: modelPricing)
         self.access = AccessControl(access: root["access_control"], trustedProxies: root["listen"]?["trusted_proxies"])
         let limits = section("limits")
         self.maximumBodyBytes = limits["max_request_bytes"]?.integer ?? self.maximumBodyBytes
@@ -89,13 +96,19 @@ package struct GatewaySettings: Sendable {
         self.deviceVerifyLimit = RateLimit(rates["device_verify"], default: .deviceVerify)
         self.loginNotice = root["login_notice"]?.string.map(Self.oneLine)
         self.admin = root["admin"].map(AdminSettings.init)
-        if let pricing = root["pricing"] { self.pricing = PricingSettings(pricing) }
         for member in root.members {
             self.digests[member.key] = Digest.hexadecimal(member.value.json.text())
         }
         self.keepsSessions = root["routing"]?["session_affinity"]?.boolean ?? false
         self.journalFolder = root["enforcement"]?["journal_dir"]?.string
         self.failsClosed = root["enforcement"]?["fail_closed_on_error"]?.boolean ?? false
+    }
+
+    /// Prices of answers.
+    package var pricer: Pricer { Self.pricer(self.pricing) }
+
+    private static func pricer(_ pricing: PricingSettings) -> Pricer {
+        Pricer(pricing) { BuiltInModel.spelled($0)?.id ?? $0.lowercased() }
     }
 
     /// The key table as a JSON Schema.

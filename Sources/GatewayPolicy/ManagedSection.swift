@@ -88,7 +88,9 @@ package enum ManagedSection {
 
     /// - Parameters:
     ///   - commonSettings: The content of `managed.settings`, already read.
-    package static func decode(_ node: ConfigNode?, commonSettings: JSONObject?, telemetry: JSONObject, modelPricing: JSONValue?)
+    package static func decode(
+        _ node: ConfigNode?, commonSettings: JSONObject?, telemetry: JSONObject, modelPricing: JSONValue?
+    )
         -> ManagedPolicies
     {
         let entries = node?["policies"]?.list ?? []

@@ -165,7 +165,8 @@ package final class Gateway: Sendable {
             let rule = AddressGuard(allowsLoopback: self.environment.allowsLoopback)
             provider = try await Self.discover(settings.oidc, rule, self.environment.log)
         }
-        let serving = try Self.assemble(settings, self.environment, store: self.store, provider: provider, spend: self.spend)
+        let serving = try Self.assemble(
+            settings, self.environment, store: self.store, provider: provider, spend: self.spend)
         try await self.server.replace(serving)
         self.tls.replace(tls)
         let served = (settings, provider)

@@ -40,7 +40,8 @@ final class AdminRoutes: RouteFamily {
     }
 
     /// Every family of the admin API.
-    static func all(settings: AdminSettings, store: any SpendStore, audit: any AuditSink, log: Logger) -> [AdminRoutes] {
+    static func all(settings: AdminSettings, store: any SpendStore, audit: any AuditSink, log: Logger) -> [AdminRoutes]
+    {
         let access = AdminAccess(settings)
         let limits = SpendLimitRoutes(store: store, settings: settings, audit: audit)
         let subjects =

@@ -38,7 +38,8 @@ struct SpendLimitRoutes: Sendable {
         case (.POST, ""): return try await self.set(Array(request.body.readableBytesView), administrator)
         case (.DELETE, let id): return try await self.delete(id, administrator)
         case (_, ""): return try await self.list(query)
-        case (_, "effective"): return try await EffectiveLimits(store: self.store, mode: self.settings.groupLimitMode).answer(query)
+        case (_, "effective"):
+            return try await EffectiveLimits(store: self.store, mode: self.settings.groupLimitMode).answer(query)
         case (_, "audit"): return try await self.trail(query)
         case (_, let id): return try await self.limit(id)
         }

@@ -74,7 +74,8 @@ package struct GatewaySettings: Sendable {
             root["pricing"] == nil
             ? nil
             : ModelPricing.make(
-                self.pricing, Self.pricer(self.pricing), models: self.models, includesBuiltIns: self.includesBuiltInModels,
+                self.pricing, Self.pricer(self.pricing), models: self.models,
+                includesBuiltIns: self.includesBuiltInModels,
                 upstreams: self.upstreams)
         self.managed = ManagedSection.decode(
             root["managed"], commonSettings: commonSettings,

@@ -13,7 +13,8 @@ enum ModelPricing {
     ) -> JSONValue {
         let catalog = ModelCatalog(custom: models, includesBuiltIns: includesBuiltIns, upstreams: upstreams)
         var names: [String] = []
-        for name in models.map(\.id) + (includesBuiltIns ? BuiltInModel.all.map(\.id) : []) where !names.contains(name) {
+        for name in models.map(\.id) + (includesBuiltIns ? BuiltInModel.all.map(\.id) : []) where !names.contains(name)
+        {
             names.append(name)
         }
         var rows: JSONObject = [:]

@@ -25,30 +25,7 @@ package struct RequestID: Sendable, Hashable, CustomStringConvertible {
         var low = generator.next()
         high = (high & 0xFFFF_FFFF_FFFF_0FFF) | 0x4000
         low = (low & 0x3FFF_FFFF_FFFF_FFFF) | 0x8000_0000_0000_0000
-        return String(unsafeUninitializedCapacity: 36) { buffer in
-            var at = 0
-            func put(_ value: UInt64, _ digits: Int, _ shift: Int) {
-                for digit in 0..<digits {
-                    let nibble = UInt8((value >> UInt64(shift - digit * 4)) & 0xF)
-                    buffer[at] = nibble < 10 ? 0x30 + nibble : 0x57 + nibble
-                    at += 1
-                }
-            }
-            func hyphen() {
-                buffer[at] = 0x2D
-                at += 1
-            }
-            put(high, 8, 60)
-            hyphen()
-            put(high, 4, 28)
-            hyphen()
-            put(high, 4, 12)
-            hyphen()
-            put(low, 4, 60)
-            hyphen()
-            put(low, 12, 44)
-            return at
-        }
+        return UUIDText.make(high, low)
     }
 
     private static func isPlain(_ text: String) -> Bool {

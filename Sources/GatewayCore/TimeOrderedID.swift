@@ -4,18 +4,40 @@
 /// end.
 package enum TimeOrderedID {
     package static func make(now: Timestamp = .now) -> String {
-        var bytes = RandomToken.bytes(16)
+        var generator = SystemRandomNumberGenerator()
         let time = UInt64(max(0, now.milliseconds))
-        for index in 0..<6 { bytes[index] = UInt8(truncatingIfNeeded: time >> UInt64(40 - index * 8)) }
-        bytes[6] = 0x70 | bytes[6] & 0x0F
-        bytes[8] = 0x80 | bytes[8] & 0x3F
-        let text = Hexadecimal.encode(bytes)
-        var parts: [Substring] = []
-        var rest = text[...]
-        for length in [8, 4, 4, 4, 12] {
-            parts.append(rest.prefix(length))
-            rest = rest.dropFirst(length)
+        let high = time << 16 | 0x7000 | generator.next() & 0x0FFF
+        let low = generator.next() & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+        return UUIDText.make(high, low)
+    }
+}
+
+/// The 36 characters of a UUID (RFC 9562 §4).
+enum UUIDText {
+    static func make(_ high: UInt64, _ low: UInt64) -> String {
+        return String(unsafeUninitializedCapacity: 36) { buffer in
+            var at = 0
+            func put(_ value: UInt64, _ digits: Int, _ shift: Int) {
+                for digit in 0..<digits {
+                    let nibble = UInt8((value >> UInt64(shift - digit * 4)) & 0xF)
+                    buffer[at] = nibble < 10 ? 0x30 + nibble : 0x57 + nibble
+                    at += 1
+                }
+            }
+            func hyphen() {
+                buffer[at] = 0x2D
+                at += 1
+            }
+            put(high, 8, 60)
+            hyphen()
+            put(high, 4, 28)
+            hyphen()
+            put(high, 4, 12)
+            hyphen()
+            put(low, 4, 60)
+            hyphen()
+            put(low, 12, 44)
+            return at
         }
-        return parts.joined(separator: "-")
     }
 }

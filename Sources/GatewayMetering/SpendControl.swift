@@ -47,51 +47,59 @@ package final class SpendControl: Sendable {
 
     // MARK: Before
 
-    /// Whether the developer may begin a request. `done` is called once, on any thread.
+    /// Whether the developer may begin a request. `done` is called once, on any thread, if the answer is not known at once.
     package func check(
         _ principal: Principal, requestID: RequestID, _ done: @escaping @Sendable (SpendVerdict) -> Void,
-    ) {
-        self.services.ledger.note(principal, now: .now)
+    ) -> SpendVerdict? {
         let caller = SpendCaller(principal)
-        self.services.guardian.read(caller) { state in
-            let verdict: SpendVerdict
-            if let state {
-                verdict = self.rules.verdict(caller, state, requestID: requestID, now: .now)
-            } else if self.failsClosed {
-                verdict = .blocked(self.rules.unavailable(caller, requestID: requestID))
-            } else {
-                verdict = .allowed(.unchecked)
-            }
-            if case .blocked(let refusal) = verdict { self.audit.record(refusal.audit) }
-            done(verdict)
+        let answer = self.services.guardian.read(caller) { reading in
+            done(self.verdict(caller, reading, requestID: requestID))
         }
+        if case .known(_, isRecent: true) = answer {} else { self.services.ledger.note(principal, now: .now) }
+        return switch answer {
+        case .known(let reading, _): self.verdict(caller, reading, requestID: requestID)
+        case .unavailable: self.verdict(caller, nil, requestID: requestID)
+        case .later: nil
+        }
+    }
+
+    private func verdict(_ caller: SpendCaller, _ reading: SpendReading?, requestID: RequestID) -> SpendVerdict {
+        let verdict: SpendVerdict
+        if let reading {
+            verdict = reading.verdict(caller, self.rules, requestID: requestID)
+        } else if self.failsClosed {
+            verdict = .blocked(self.rules.unavailable(caller, requestID: requestID))
+        } else {
+            verdict = .allowed(SpendAllowance())
+        }
+        if case .blocked(let refusal) = verdict { self.audit.record(refusal.audit) }
+        return verdict
     }
 
     /// Takes the request's share of what is left. Near a limit it waits for running requests to end, and may then find
     /// the limit reached.
     ///
     /// - Parameters:
-    ///   - ticket: The request's own name in the ledger.
     ///   - worstCase: The most that the request can cost.
     ///   - billingGroup: The group that the request itself names, whose pool then pays.
     ///   - done: Called once, on any thread, when the answer is not known at once.
     package func reserve(
-        _ ticket: String, _ principal: Principal, _ allowance: SpendAllowance, worstCase: Money,
+        _ principal: Principal, _ allowance: SpendAllowance, worstCase: Money,
         billingGroup: String?, requestID: RequestID, _ done: @escaping @Sendable (SpendReservation) -> Void,
     ) -> SpendReservation? {
         self.reserve(
-            ticket, principal, allowance, worstCase: worstCase, billingGroup: billingGroup, requestID: requestID,
+            principal, allowance, worstCase: worstCase, billingGroup: billingGroup, requestID: requestID,
             until: .now + Self.queueing, done)
     }
 
     private func reserve(
-        _ ticket: String, _ principal: Principal, _ allowance: SpendAllowance, worstCase: Money,
+        _ principal: Principal, _ allowance: SpendAllowance, worstCase: Money,
         billingGroup: String?, requestID: RequestID, until deadline: ContinuousClock.Instant,
         _ done: @escaping @Sendable (SpendReservation) -> Void,
     ) -> SpendReservation? {
         let caller = SpendCaller(principal)
-        guard allowance.isChecked else {
-            return .granted(pool: nil, undecided: caller.groups)
+        guard let exposure = allowance.exposure else {
+            return .granted(SpendGrant(undecided: caller.groups))
         }
         var pool = allowance.pools.first { !$0.isExhausted } ?? allowance.pools.first
         if let billingGroup, let named = allowance.pools.first(where: { $0.group == billingGroup }) {
@@ -103,31 +111,32 @@ package final class SpendControl: Sendable {
                 return .refused(refusal)
             }
         }
-        var bounds: [(counter: SpendExposure.Counter, remaining: Money)] = []
-        if let remaining = allowance.remaining { bounds.append((.principal(principal.subject), remaining)) }
-        if let pool {
-            bounds.append((.pool(pool.group), Money(cents: pool.amount) - pool.spend))
-        }
-        guard !bounds.isEmpty, let full = self.services.exposure.take(ticket, worstCase, bounds) else {
-            return .granted(pool: pool?.group, undecided: [])
-        }
-        guard ContinuousClock.now < deadline else {
-            // Waited long enough: what is measured is below the limit.
-            return .granted(pool: pool?.group, undecided: [])
+        var tightest: (group: String, remaining: Money?)?
+        if let pool { tightest = (pool.group, Money(cents: pool.amount) - pool.spend) }
+        let full: SpendExposure.Counter
+        // Who has waited long enough passes: what is measured is below the limit.
+        let hasWaited = ContinuousClock.now >= deadline
+        switch self.services.exposure.take(
+            worstCase, principal: exposure, remaining: hasWaited ? nil : allowance.remaining,
+            pool: hasWaited ? tightest.map { ($0.group, nil) } : tightest)
+        {
+        case .taken(let share): return .granted(SpendGrant(pool: pool?.group, share: share))
+        case .full(let counter): full = counter
         }
         let again = OnlyOnce {
-            self.check(principal, requestID: requestID) { verdict in
+            @Sendable func checked(_ verdict: SpendVerdict) {
                 switch verdict {
                 case .blocked(let refusal): done(.refused(refusal))
                 case .allowed(let allowance):
                     let now = self.reserve(
-                        ticket, principal, allowance, worstCase: worstCase, billingGroup: billingGroup,
+                        principal, allowance, worstCase: worstCase, billingGroup: billingGroup,
                         requestID: requestID, until: deadline, done)
                     if let now { done(now) }
                 }
             }
+            if let verdict = self.check(principal, requestID: requestID, checked) { checked(verdict) }
         }
-        self.services.exposure.onChange(full) { again.run() }
+        full.onChange { again.run() }
         Task {
             try? await Task.sleep(until: deadline, clock: .continuous)
             again.run()
@@ -138,12 +147,20 @@ package final class SpendControl: Sendable {
     // MARK: After
 
     /// The request came to nothing that costs.
-    package func release(_ ticket: String) {
-        self.services.exposure.release(ticket)
+    package func release(_ grant: SpendGrant) {
+        if let share = grant.share { self.services.exposure.release(share) }
     }
 
-    package func record(_ entry: SpendEntry, _ usage: TokenUsage, hasUsage: Bool, billing: BillingTag) {
-        self.services.exposure.settle(entry.id, entry.amount)
+    package func record(
+        _ entry: SpendEntry, _ grant: SpendGrant, _ usage: TokenUsage, hasUsage: Bool, billing: BillingTag,
+    ) {
+        var entry = entry
+        entry.pool = grant.pool
+        entry.undecidedPools = grant.undecided
+        if let share = grant.share {
+            entry.isExposed = true
+            self.services.exposure.settle(share, entry.amount)
+        }
         self.services.ledger.record(entry)
         guard self.billingGroupTag != nil else { return }
         var group: JSONValue?
@@ -153,7 +170,7 @@ package final class SpendControl: Sendable {
             AuditEvent(
                 "spend.metered",
                 [
-                    "request_id": .string(entry.requestID), "sub": .string(entry.principal), "billing_group": group,
+                    "request_id": .string(entry.requestIDs[0]), "sub": .string(entry.principal), "billing_group": group,
                     "billing_group_ignored": billing == .ignored ? .bool(true) : nil, "model": .string(entry.model),
                     "upstream": .string(entry.upstream), "input_tokens": .integer(usage.input),
                     "output_tokens": .integer(usage.output),
@@ -188,9 +205,23 @@ package enum BillingTag: Sendable, Equatable {
     case ignored
 }
 
+/// What a request that runs has been given.
+package struct SpendGrant: Sendable {
+    /// The group whose pool pays.
+    package var pool: String?
+    /// The groups of which one's pool will pay, when limits could not be read.
+    package var undecided: [String] = []
+    package var share: SpendExposure.Share?
+
+    package init(pool: String? = nil, undecided: [String] = [], share: SpendExposure.Share? = nil) {
+        self.pool = pool
+        self.undecided = undecided
+        self.share = share
+    }
+}
+
 package enum SpendReservation: Sendable {
-    /// `pool` pays, or one of `undecided` when limits could not be read.
-    case granted(pool: String?, undecided: [String])
+    case granted(SpendGrant)
     case refused(SpendRefusal)
 }
 

@@ -127,7 +127,9 @@ package final class Gateway: Sendable {
             journal = SpendJournal(folder: folder, ledger: try await store.ledgerName())
         }
         let exposure = SpendExposure()
-        let ledger = SpendLedger(store: store, journal: journal, exposure: exposure, log: environment.log)
+        let guardian = SpendGuard(store: store, exposure: exposure, log: environment.log)
+        let ledger = SpendLedger(
+            store: store, journal: journal, exposure: exposure, guardian: guardian, log: environment.log)
         do {
             let count = try await ledger.replay()
             if count > 0 {
@@ -139,8 +141,7 @@ package final class Gateway: Sendable {
                 "the journal of an earlier process could not be booked; the next start tries again",
                 metadata: ["reason": "\(error)"])
         }
-        return SpendControl.Services(
-            ledger: ledger, guardian: SpendGuard(store: store, log: environment.log), exposure: exposure)
+        return SpendControl.Services(ledger: ledger, guardian: guardian, exposure: exposure)
     }
 
     /// Serves other settings from the next request on; open requests end under those they began with.
@@ -397,8 +398,10 @@ package final class Gateway: Sendable {
             adminGroups: settings.admin?.adminGroups ?? [], audit: audit, log: log
         ).mount(on: routes)
         UsageRoutes(spend: spend).mount(on: routes)
-        if let admin = settings.admin {
-            for family in AdminRoutes.all(settings: admin, store: store, audit: audit, log: log) { routes.add(family) }
+        if let admin = settings.admin, let spend {
+            let families = AdminRoutes.all(
+                settings: admin, store: store, guardian: spend.services.guardian, audit: audit, log: log)
+            for family in families { routes.add(family) }
         }
         let collectors = OutboundClient(rule: .guarded(rule))
         TelemetryRoutes(relay: TelemetryRelay(settings: settings.telemetry, client: collectors, log: log)).mount(

@@ -8,89 +8,134 @@ internal import Synchronization
 /// cost until it is booked. Near a limit new requests wait for it to become known instead of all passing at once.
 package final class SpendExposure: Sendable {
     /// Whose counter.
-    package enum Counter: Hashable, Sendable {
+    private enum Name: Hashable {
         case principal(String)
         case pool(String)
     }
 
-    private struct Share {
-        let counters: [Counter]
-        var amount: Money
+    /// One counter's. Taking and giving back need no lock, because every request does both.
+    package final class Counter: Sendable {
+        /// In nano-dollars.
+        fileprivate let amount = Atomic<Int64>(0)
+        fileprivate let requests = Atomic(0)
+        private let hasWaiters = Atomic(false)
+        private let waiters = Mutex<[@Sendable () -> Void]>([])
+
+        /// - Returns: What it was before.
+        fileprivate func add(_ amount: Money) -> Money {
+            self.requests.add(1, ordering: .sequentiallyConsistent)
+            // Wrapping twice is coming back: what was added is subtracted again.
+            let sum = self.amount.wrappingAdd(amount.nanodollars, ordering: .sequentiallyConsistent)
+            return Money(nanodollars: sum.oldValue)
+        }
+
+        /// Takes back what was only tried. Whoever saw it and waits must not wait for nothing; on others it has no bearing.
+        fileprivate func undo(_ amount: Money) {
+            self.amount.wrappingSubtract(amount.nanodollars, ordering: .sequentiallyConsistent)
+            if self.requests.subtract(1, ordering: .sequentiallyConsistent).newValue <= 0 { self.wake() }
+        }
+
+        fileprivate func change(_ amount: Money, requests: Int) {
+            self.amount.wrappingAdd(amount.nanodollars, ordering: .sequentiallyConsistent)
+            if requests != 0 { self.requests.add(requests, ordering: .sequentiallyConsistent) }
+            self.wake()
+        }
+
+        private func wake() {
+            guard self.hasWaiters.load(ordering: .sequentiallyConsistent) else { return }
+            let woken = self.waiters.withLock { waiters in
+                self.hasWaiters.store(false, ordering: .sequentiallyConsistent)
+                defer { waiters = [] }
+                return waiters
+            }
+            for wake in woken { wake() }
+        }
+
+        /// Calls once when the exposure has changed.
+        package func onChange(_ wake: @escaping @Sendable () -> Void) {
+            self.waiters.withLock { waiters in
+                waiters.append(wake)
+                self.hasWaiters.store(true, ordering: .sequentiallyConsistent)
+            }
+            // It may have changed between the look at it and this.
+            if self.requests.load(ordering: .sequentiallyConsistent) <= 0 { self.wake() }
+        }
     }
 
-    private struct State {
-        var sums: [Counter: (amount: Money, shares: Int)] = [:]
-        var shares: [String: Share] = [:]
-        var waiters: [Counter: [Int: @Sendable () -> Void]] = [:]
-        var nextWaiter = 0
+    /// A running request's part.
+    package struct Share: Sendable {
+        fileprivate let counters: (principal: Counter, pool: Counter?)
+        fileprivate let amount: Money
     }
 
-    private let state = Mutex(State())
+    package enum Taking: Sendable {
+        case taken(Share)
+        /// This counter has too little left.
+        case full(Counter)
+    }
+
+    private static let maximumCounters = 100_000
+
+    private let counters = Mutex<[Name: Counter]>([:])
 
     package init() {}
 
-    /// Takes a share of what some counters have left, or says which counter has too little. A counter on which nothing
-    /// runs takes any one request.
-    package func take(_ id: String, _ amount: Money, _ bounds: [(counter: Counter, remaining: Money)]) -> Counter? {
-        self.state.withLock { state in
-            for bound in bounds {
-                if let sum = state.sums[bound.counter], sum.amount >= bound.remaining { return bound.counter }
+    package func counter(ofPrincipal name: String) -> Counter { self.counter(.principal(name)) }
+
+    private func counter(_ name: Name) -> Counter {
+        self.counters.withLock { counters in
+            if let counter = counters[name] { return counter }
+            if counters.count >= Self.maximumCounters {
+                counters = counters.filter { $0.value.requests.load(ordering: .relaxed) > 0 }
             }
-            let counters = bounds.map(\.counter)
-            for counter in counters {
-                state.sums[counter, default: (.zero, 0)].amount += amount
-                state.sums[counter, default: (.zero, 0)].shares += 1
-            }
-            state.shares[id] = Share(counters: counters, amount: amount)
-            return nil
+            let counter = Counter()
+            counters[name] = counter
+            return counter
         }
+    }
+
+    /// Takes a share of what the developer and the paying pool have left. A counter on which nothing runs takes any one
+    /// request.
+    ///
+    /// - Parameter remaining: Of the tightest limit; `nil` without one.
+    package func take(
+        _ amount: Money, principal: Counter, remaining: Money?, pool: (group: String, remaining: Money?)?,
+    ) -> Taking {
+        func isFull(_ before: Money, _ remaining: Money?) -> Bool {
+            remaining.map { before > .zero && before >= $0 } ?? false
+        }
+        if isFull(principal.add(amount), remaining) {
+            principal.undo(amount)
+            return .full(principal)
+        }
+        guard let pool else { return .taken(Share(counters: (principal, nil), amount: amount)) }
+        let shared = self.counter(.pool(pool.group))
+        if isFull(shared.add(amount), pool.remaining) {
+            shared.undo(amount)
+            principal.undo(amount)
+            return .full(shared)
+        }
+        return .taken(Share(counters: (principal, shared), amount: amount))
     }
 
     /// The request has ended and cost `amount`, which is yet to be booked.
-    package func settle(_ id: String, _ amount: Money) {
-        self.change(id) { _ in amount }
+    package func settle(_ share: Share, _ amount: Money) {
+        share.counters.principal.change(amount - share.amount, requests: 0)
+        share.counters.pool?.change(amount - share.amount, requests: 0)
     }
 
     /// Nothing more will come of it.
-    package func release(_ id: String) {
-        self.change(id) { _ in nil }
+    package func release(_ share: Share) {
+        share.counters.principal.change(.zero - share.amount, requests: -1)
+        share.counters.pool?.change(.zero - share.amount, requests: -1)
     }
 
+    /// What requests cost is in the store's counters or will not be.
     package func booked(_ entries: [SpendEntry]) {
-        for entry in entries { self.release(entry.id) }
-    }
-
-    private func change(_ id: String, _ change: (Share) -> Money?) {
-        let woken = self.state.withLock { state -> [@Sendable () -> Void] in
-            guard var share = state.shares[id] else { return [] }
-            let amount = change(share)
-            var woken: [@Sendable () -> Void] = []
-            for counter in share.counters {
-                guard var sum = state.sums[counter] else { continue }
-                sum.amount = sum.amount - share.amount + (amount ?? .zero)
-                if amount == nil { sum.shares -= 1 }
-                state.sums[counter] = sum.shares == 0 ? nil : sum
-                if let waiters = state.waiters.removeValue(forKey: counter) { woken += waiters.values }
-            }
-            if let amount {
-                share.amount = amount
-                state.shares[id] = share
-            } else {
-                state.shares[id] = nil
-            }
-            return woken
+        for entry in entries where entry.isExposed {
+            let (amount, requests) = (Money.zero - entry.amount, -entry.requests)
+            self.counter(.principal(entry.principal)).change(amount, requests: requests)
+            if let pool = entry.pool { self.counter(.pool(pool)).change(amount, requests: requests) }
         }
-        for wake in woken { wake() }
-    }
-
-    /// Calls once when the counter's exposure has changed.
-    package func onChange(_ counter: Counter, _ wake: @escaping @Sendable () -> Void) {
-        let isIdle = self.state.withLock { state -> Bool in
-            guard state.sums[counter] != nil else { return true }
-            state.nextWaiter += 1
-            state.waiters[counter, default: [:]][state.nextWaiter] = wake
-            return false
-        }
-        if isIdle { wake() }
     }
 }

@@ -13,21 +13,14 @@ package enum SpendVerdict: Sendable {
 package struct SpendAllowance: Sendable {
     /// For good answers; empty without a finite limit.
     package var headers: [(name: String, value: String)] = []
-    /// False when the limits could not be read and requests pass unchecked.
-    package var isChecked = true
+    /// What the developer's requests may still add; `nil` when the limits could not be read and requests pass unchecked.
+    package var exposure: SpendExposure.Counter?
     /// What the tightest of the developer's own limits leaves; `nil` without a finite one.
     package var remaining: Money?
     /// Largest first.
     package var pools: [SpendState.ActivePool] = []
     /// The finite limits, for exact reservations.
     package var caps: [EffectiveCap] = []
-
-    /// Limits could not be read.
-    package static let unchecked: SpendAllowance = {
-        var allowance = SpendAllowance()
-        allowance.isChecked = false
-        return allowance
-    }()
 
     package init() {}
 }
@@ -41,7 +34,7 @@ package struct SpendRefusal: Sendable {
 
 /// Turns what limits and counters say into verdicts, headers and sentences. The header names and values are a contract
 /// with Claude Code (see docs/compatibility.md).
-package struct SpendRules: Sendable {
+package struct SpendRules: Sendable, Equatable {
     private static let prefix = "anthropic-ratelimit-unified-"
 
     package let mode: AdminSettings.GroupLimitMode

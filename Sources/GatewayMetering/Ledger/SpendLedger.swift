@@ -9,8 +9,12 @@ internal import Synchronization
 /// database sees a bounded number of writes whatever the load. While it does not answer, answers go to the journal on
 /// this machine's disk and are booked once it does.
 package final class SpendLedger: Sendable {
-    /// How long answers are gathered before a write.
+    /// How long answers are gathered before a write that follows a pause.
     private static let window = Duration.milliseconds(3)
+    /// Writes do not begin more often than this, whatever the load.
+    private static let pace = Duration.milliseconds(20)
+    /// Answers that are one entry at most.
+    private static let mergeLimit = 1000
     /// A write that takes longer is taken for an outage: what it holds is put on the disk meanwhile.
     private static let patience = Duration.milliseconds(400)
     private static let batchSize = 1000
@@ -20,6 +24,8 @@ package final class SpendLedger: Sendable {
 
     private struct State {
         var entries: [SpendEntry] = []
+        /// Where in `entries` others of a kind are added.
+        var places: [SpendEntry.Kind: Int] = [:]
         var sightings: [PrincipalSighting] = []
         var seen: [String: PrincipalSighting] = [:]
         var isWriting = false
@@ -31,10 +37,16 @@ package final class SpendLedger: Sendable {
     private let journal: SpendJournal?
     private let log: Logger
     private let exposure: SpendExposure
+    private let guardian: SpendGuard
     private let state = Mutex(State())
 
-    /// - Parameter exposure: Told of every entry that has been booked.
-    package init(store: any SpendStore, journal: SpendJournal?, exposure: SpendExposure, log: Logger) {
+    /// - Parameters:
+    ///   - exposure: Told of every entry that has been booked.
+    ///   - guardian: Told of the counters that a booking has changed.
+    package init(
+        store: any SpendStore, journal: SpendJournal?, exposure: SpendExposure, guardian: SpendGuard, log: Logger,
+    ) {
+        self.guardian = guardian
         self.store = store
         self.journal = journal
         self.exposure = exposure
@@ -43,7 +55,17 @@ package final class SpendLedger: Sendable {
 
     /// Takes an answer to be booked. Never waits.
     package func record(_ entry: SpendEntry) {
-        self.add { $0.entries.append(entry) }
+        let kind = entry.kind
+        self.add { state in
+            if let kind, let place = state.places[kind], state.entries[place].requests < Self.mergeLimit {
+                state.entries[place].merge(entry)
+                return
+            }
+            if let kind { state.places[kind] = state.entries.count }
+            var entry = entry
+            entry.id = TimeOrderedID.make()
+            state.entries.append(entry)
+        }
     }
 
     /// Notes who has made a request; equal sightings within half a minute are one.
@@ -52,7 +74,7 @@ package final class SpendLedger: Sendable {
         let isNew = self.state.withLock { state -> Bool in
             if let last = state.seen[sighting.principal], last.email == sighting.email, last.name == sighting.name,
                 last.groups == sighting.groups, now.milliseconds - last.at.milliseconds < Self.sightingInterval,
-                SpendPeriod.daily.key(at: now) == SpendPeriod.daily.key(at: last.at)
+                now.seconds / 86400 == last.at.seconds / 86400
             {
                 return false
             }
@@ -76,11 +98,16 @@ package final class SpendLedger: Sendable {
     // MARK: Writing
 
     private func write() async {
+        var next = ContinuousClock.now
         while true {
-            try? await Task.sleep(for: Self.window)
+            let now = ContinuousClock.now
+            let begin = max(next, now + Self.window)
+            try? await Task.sleep(until: begin, tolerance: .zero, clock: .continuous)
+            next = begin + Self.pace
             let (entries, sightings, isDown) = self.state.withLock { state in
                 let entries = Array(state.entries.prefix(Self.batchSize))
                 state.entries.removeFirst(entries.count)
+                state.places.removeAll(keepingCapacity: true)
                 let sightings = Array(state.sightings.prefix(Self.batchSize))
                 state.sightings.removeFirst(sightings.count)
                 return (entries, sightings, state.isDown)
@@ -106,7 +133,8 @@ package final class SpendLedger: Sendable {
 
     private func book(_ entries: [SpendEntry], _ sightings: [PrincipalSighting]) async {
         let store = self.store
-        let writing = Task { try await store.book(entries, sightings, now: .now) }
+        let renewal = self.guardian.renewal(of: entries)
+        let writing = Task { try await store.book(entries, sightings, asking: renewal?.question, now: .now) }
         let watch = Task {
             try await Task.sleep(for: Self.patience)
             // Being on the disk as well does no harm: an entry is booked once.
@@ -114,8 +142,10 @@ package final class SpendLedger: Sendable {
             self.keep(entries, alsoBooked: true)
         }
         do {
-            try await writing.value
+            let booking = try await writing.value
             watch.cancel()
+            self.guardian.learn(booking.totals)
+            if let renewal, let state = booking.state { self.guardian.renew(renewal, state) }
             self.exposure.booked(entries)
         } catch {
             watch.cancel()
@@ -138,7 +168,7 @@ package final class SpendLedger: Sendable {
         }
         for entry in entries {
             do {
-                try await self.store.book([entry], [], now: .now)
+                self.guardian.learn(try await self.store.book([entry], [], now: .now).totals)
                 self.exposure.booked([entry])
             } catch {
                 self.fail([entry], error)
@@ -152,7 +182,7 @@ package final class SpendLedger: Sendable {
                 self.log.error(
                     "the store refused to book an answer; it is lost to the limits",
                     metadata: [
-                        "request_id": "\(entry.requestID)", "sub": "\(entry.principal)",
+                        "request_ids": "\(entry.requestIDs.joined(separator: " "))", "sub": "\(entry.principal)",
                         "cents": "\(entry.amount.cents())", "reason": "\(error)",
                     ])
             }
@@ -182,13 +212,14 @@ package final class SpendLedger: Sendable {
                 // Kept at the front: they are the oldest.
                 let room = max(0, Self.memoryLimit - state.entries.count)
                 state.entries.insert(contentsOf: entries.prefix(room), at: 0)
+                state.places.removeAll()
                 return Array(entries.dropFirst(room))
             }
             for entry in lost {
                 self.log.error(
                     "spend is lost: the store is away, the journal cannot be written and memory is full",
                     metadata: [
-                        "request_id": "\(entry.requestID)", "sub": "\(entry.principal)",
+                        "request_ids": "\(entry.requestIDs.joined(separator: " "))", "sub": "\(entry.principal)",
                         "cents": "\(entry.amount.cents())", "reason": "\(error)",
                     ])
             }
@@ -253,6 +284,7 @@ package final class SpendLedger: Sendable {
             state.isClosed = true
             let left = state.entries
             state.entries = []
+            state.places.removeAll()
             return left
         }
         self.keep(left)
@@ -261,7 +293,8 @@ package final class SpendLedger: Sendable {
             self.log.error(
                 "spend is lost: neither the store nor the journal can be written",
                 metadata: [
-                    "request_id": "\(entry.requestID)", "sub": "\(entry.principal)", "cents": "\(entry.amount.cents())",
+                    "request_ids": "\(entry.requestIDs.joined(separator: " "))", "sub": "\(entry.principal)",
+                    "cents": "\(entry.amount.cents())",
                 ])
         }
     }

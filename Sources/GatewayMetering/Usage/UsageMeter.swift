@@ -38,13 +38,9 @@ package struct UsageMeter: Sendable {
         }
     }
 
-    /// A larger JSON answer is not parsed, and counts as one without `usage`.
-    package static let maximumBody = 32 << 20
-
     private let format: Format
     private var byteCount = 0
-    /// The body, while it is not too large.
-    private var body: [UInt8] = []
+    private var finder = UsageFinder()
     private var events = EventReader()
 
     package init(_ format: Format) {
@@ -56,8 +52,7 @@ package struct UsageMeter: Sendable {
         self.byteCount += bytes.count
         switch self.format {
         case .events: self.events.receive(bytes)
-        case .json:
-            if self.byteCount <= Self.maximumBody { self.body.append(contentsOf: bytes) } else { self.body = [] }
+        case .json: self.finder.receive(bytes)
         }
     }
 
@@ -71,8 +66,9 @@ package struct UsageMeter: Sendable {
             partial = self.events.partial
             estimate = (self.events.textLength + 3) / 4
         case .json:
-            let json = self.body.isEmpty ? nil : try? JSONValue(parsing: self.body)
-            _ = UsageReader.apply(json?["usage"], at: .answer, to: &partial)
+            let found = self.finder.value
+            let usage = found.isEmpty ? nil : try? JSONValue(parsing: found)
+            _ = UsageReader.apply(usage, at: .answer, to: &partial)
             estimate = (self.byteCount + 3) / 4
         }
         var usage = partial.usage

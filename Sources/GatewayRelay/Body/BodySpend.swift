@@ -27,9 +27,14 @@ struct BodySpend {
 
     /// `max_tokens`; `nil` when it is missing or no count.
     var maximumOutput: Int? {
-        guard let member = self.members.last(where: { $0.key == .maximumTokens }), member.value.count <= 20,
-            let value = try? JSONValue(parsing: self.body.bytes(member.value)), let count = value.integer, count >= 0
-        else { return nil }
+        guard let member = self.members.last(where: { $0.key == .maximumTokens }), member.value.count <= 20 else {
+            return nil
+        }
+        let text = self.body.bytes(member.value)
+        if text.count < 10, text.allSatisfy({ (0x30...0x39).contains($0) }), text.first != 0x30 {
+            return min(text.reduce(0) { $0 * 10 + Int($1 - 0x30) }, UsageReader.maximumTokens)
+        }
+        guard let count = (try? JSONValue(parsing: text))?.integer, count >= 0 else { return nil }
         return min(count, UsageReader.maximumTokens)
     }
 

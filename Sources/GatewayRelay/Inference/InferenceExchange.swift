@@ -120,9 +120,10 @@ final class InferenceExchange: UpstreamDelegate {
         self.ticket = SpendTicket(control, self.caller.principal, self.requestID)
         // Whoever may not spend is told so whatever the request says.
         let bound = NIOLoopBound(self, eventLoop: self.connection.loop.loop)
-        control.check(self.caller.principal, requestID: self.requestID) { verdict in
+        let known = control.check(self.caller.principal, requestID: self.requestID) { verdict in
             bound.eventLoop.execute { bound.value.checked(verdict) }
         }
+        if let known { self.checked(known) }
     }
 
     private func checked(_ verdict: SpendVerdict) {
@@ -206,16 +207,15 @@ final class InferenceExchange: UpstreamDelegate {
         }
         let candidate = self.candidates[0]
         let control = ticket.control
-        let price = control.price(
-            upstream: self.configuration.upstreams[candidate.upstream].name, upstreamModel: candidate.model,
-            modelID: self.call.model)
+        let price = ticket.price(
+            upstream: self.configuration.upstreams[candidate.upstream].name, upstreamModel: candidate.model)
         let worstCase = control.pricer.worstCase(
             promptTokens: ticket.inputEstimate, maximumOutput: self.maximumOutput ?? Self.assumedOutput, price)
         var group: String?
         if case .group(let name) = ticket.billing { group = name }
         let bound = NIOLoopBound(self, eventLoop: self.connection.loop.loop)
         let now = control.reserve(
-            ticket.id, self.caller.principal, ticket.allowance, worstCase: worstCase, billingGroup: group,
+            self.caller.principal, ticket.allowance, worstCase: worstCase, billingGroup: group,
             requestID: self.requestID
         ) { reservation in
             bound.eventLoop.execute { bound.value.reserved(reservation) }
@@ -224,12 +224,15 @@ final class InferenceExchange: UpstreamDelegate {
     }
 
     private func reserved(_ reservation: SpendReservation) {
-        guard case .deciding = self.phase else { return }
+        if case .granted(let grant) = reservation { self.ticket?.granted(grant) }
+        guard case .deciding = self.phase else {
+            // The client has gone while the request waited.
+            self.ticket?.release()
+            return
+        }
         switch reservation {
         case .refused(let refusal): self.refuse(refusal)
-        case .granted(let pool, let undecided):
-            self.ticket?.granted(pool: pool, undecided: undecided)
-            self.beginAttempts()
+        case .granted: self.beginAttempts()
         }
     }
 

@@ -14,7 +14,6 @@ final class SpendTicket {
         case closed
     }
 
-    let id: String
     let control: SpendControl
     private let principal: Principal
     private let requestID: RequestID
@@ -24,12 +23,11 @@ final class SpendTicket {
     var billing = BillingTag.none
     /// Tokens of the prompt by its length, for answers that say nothing of it.
     var inputEstimate = 0
-    private var pool: String?
-    private var undecidedPools: [String] = []
+    private var grant = SpendGrant()
+    private var known: (upstream: String, model: String, price: Price)?
     private var state = State.open
 
     init(_ control: SpendControl, _ principal: Principal, _ requestID: RequestID) {
-        self.id = TimeOrderedID.make()
         self.control = control
         self.principal = principal
         self.requestID = requestID
@@ -38,17 +36,28 @@ final class SpendTicket {
     deinit {
         // Whatever became of the request, nobody may go on waiting for it.
         if case .closed = self.state { return }
-        self.control.release(self.id)
+        self.control.release(self.grant)
     }
 
-    func granted(pool: String?, undecided: [String]) {
-        self.pool = pool
-        self.undecidedPools = undecided
+    func granted(_ grant: SpendGrant) {
+        if case .closed = self.state {
+            self.control.release(grant)
+            return
+        }
+        self.grant = grant
+    }
+
+    /// What the model costs at an upstream.
+    func price(upstream: String, upstreamModel: String) -> Price {
+        if let known, known.upstream == upstream, known.model == upstreamModel { return known.price }
+        let price = self.control.price(upstream: upstream, upstreamModel: upstreamModel, modelID: self.model)
+        self.known = (upstream, upstreamModel, price)
+        return price
     }
 
     /// The answer that the client gets begins.
     func begin(_ format: UsageMeter.Format, upstream: String, upstreamModel: String) {
-        let price = self.control.price(upstream: upstream, upstreamModel: upstreamModel, modelID: self.model)
+        let price = self.price(upstream: upstream, upstreamModel: upstreamModel)
         self.state = .metering(UsageMeter(format), price, upstream: upstream, upstreamModel: upstreamModel)
     }
 
@@ -64,7 +73,7 @@ final class SpendTicket {
     func release() {
         if case .closed = self.state { return }
         self.state = .closed
-        self.control.release(self.id)
+        self.control.release(self.grant)
     }
 
     /// The answer has ended, whole or not.
@@ -78,7 +87,7 @@ final class SpendTicket {
         self.state = .closed
         let reading = meter.finish()
         guard reading.sawAnything || !isWhole else {
-            self.control.release(self.id)
+            self.control.release(self.grant)
             return
         }
         func record(_ usage: TokenUsage) {
@@ -107,16 +116,14 @@ final class SpendTicket {
         upstreamModel: String,
     ) {
         var entry = SpendEntry(
-            id: self.id, at: self.started, principal: self.principal.subject, requestID: self.requestID.description,
+            at: self.started, principal: self.principal.subject, requestID: self.requestID.description,
             model: self.model, upstream: upstream, upstreamModel: upstreamModel,
             amount: self.control.pricer.cost(usage, price))
         if case .group(let name) = self.billing { entry.billingGroup = name }
-        entry.pool = self.pool
-        entry.undecidedPools = self.undecidedPools
         (entry.input, entry.output, entry.cacheRead) = (usage.input, usage.output, usage.cacheRead)
         (entry.cacheWrite5m, entry.cacheWrite1h) = (usage.cacheWrite5m, usage.cacheWrite1h)
         entry.webSearches = usage.webSearches
-        entry.isEstimated = isEstimated
-        self.control.record(entry, usage, hasUsage: hasUsage, billing: self.billing)
+        entry.estimates = isEstimated ? 1 : 0
+        self.control.record(entry, self.grant, usage, hasUsage: hasUsage, billing: self.billing)
     }
 }

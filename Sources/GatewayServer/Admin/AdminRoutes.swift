@@ -40,10 +40,11 @@ final class AdminRoutes: RouteFamily {
     }
 
     /// Every family of the admin API.
-    static func all(settings: AdminSettings, store: any SpendStore, audit: any AuditSink, log: Logger) -> [AdminRoutes]
-    {
+    static func all(
+        settings: AdminSettings, store: any SpendStore, guardian: SpendGuard, audit: any AuditSink, log: Logger,
+    ) -> [AdminRoutes] {
         let access = AdminAccess(settings)
-        let limits = SpendLimitRoutes(store: store, settings: settings, audit: audit)
+        let limits = SpendLimitRoutes(store: store, guardian: guardian, settings: settings, audit: audit)
         let subjects =
             [Subject.limits(limits)]
             + ReportRoutes.Kind.allCases.map { Subject.report(ReportRoutes(kind: $0, store: store)) }

@@ -13,6 +13,7 @@ struct SpendLimitRoutes: Sendable {
     static let base = "/v1/organizations/spend_limits"
 
     let store: any SpendStore
+    let guardian: SpendGuard
     let settings: AdminSettings
     let audit: any AuditSink
 
@@ -63,6 +64,7 @@ struct SpendLimitRoutes: Sendable {
         ) { stored in
             try body.applied(to: stored, now: now)
         }
+        self.guardian.forget()
         guard let limit = change.after else { throw AdminError.storeAway }
         let scope = limit.scope
         let before = change.before
@@ -98,6 +100,7 @@ struct SpendLimitRoutes: Sendable {
     private func delete(_ rest: String, _ administrator: AdminAccess.Administrator) async throws -> PlainResponse {
         let deleted = try await self.store.deleteLimit(
             id: try Self.id(rest), actor: administrator.actor, reason: nil, now: .now)
+        self.guardian.forget()
         guard let deleted else { throw AdminError.notFound("spend limit not found") }
         self.audit.record(
             AuditEvent(

@@ -23,6 +23,11 @@ package final class LineWriter: Sendable {
     }
 
     private static let limit = 16 << 20
+    /// How long lines are gathered after a write once many writes have followed each other closely, so that a busy gateway
+    /// writes many at once and a quiet one writes at once.
+    private static let pause = useconds_t(1000)
+    private static let closeness = Duration.microseconds(1500)
+    private static let busyStreak = 32
 
     private let state = Mutex(State())
     private let signal = DispatchSemaphore(value: 0)
@@ -68,6 +73,8 @@ package final class LineWriter: Sendable {
     }
 
     private func run() {
+        var streak = 0
+        var lastWrite = ContinuousClock.now
         while true {
             self.signal.wait()
             while true {
@@ -90,6 +97,10 @@ package final class LineWriter: Sendable {
                     break
                 }
                 self.put(bytes)
+                let now = ContinuousClock.now
+                streak = lastWrite.duration(to: now) < Self.closeness ? streak + 1 : 0
+                lastWrite = now
+                if streak > Self.busyStreak, !isClosed { usleep(Self.pause) }
             }
         }
     }

@@ -53,10 +53,10 @@ extension Migration {
             """
             CREATE TABLE spend_ledger (
                 id uuid PRIMARY KEY, at bigint NOT NULL, day text NOT NULL, principal text NOT NULL,
-                request_id text NOT NULL, model text NOT NULL, upstream text NOT NULL, upstream_model text NOT NULL,
+                request_ids text NOT NULL, requests bigint NOT NULL, model text NOT NULL, upstream text NOT NULL, upstream_model text NOT NULL,
                 billing_group text, pool text, input bigint NOT NULL, output bigint NOT NULL,
                 cache_write_5m bigint NOT NULL, cache_write_1h bigint NOT NULL, cache_read bigint NOT NULL,
-                web_searches bigint NOT NULL, is_estimated bigint NOT NULL, nanodollars bigint NOT NULL)
+                web_searches bigint NOT NULL, estimates bigint NOT NULL, nanodollars bigint NOT NULL)
             """,
             "CREATE INDEX spend_ledger_at ON spend_ledger (at)",
             dailyTable(text: "text", integer: "bigint"),
@@ -104,10 +104,10 @@ extension Migration {
             """
             CREATE TABLE spend_ledger (
                 id TEXT PRIMARY KEY NOT NULL, at INTEGER NOT NULL, day TEXT NOT NULL, principal TEXT NOT NULL,
-                request_id TEXT NOT NULL, model TEXT NOT NULL, upstream TEXT NOT NULL, upstream_model TEXT NOT NULL,
+                request_ids TEXT NOT NULL, requests INTEGER NOT NULL, model TEXT NOT NULL, upstream TEXT NOT NULL, upstream_model TEXT NOT NULL,
                 billing_group TEXT, pool TEXT, input INTEGER NOT NULL, output INTEGER NOT NULL,
                 cache_write_5m INTEGER NOT NULL, cache_write_1h INTEGER NOT NULL, cache_read INTEGER NOT NULL,
-                web_searches INTEGER NOT NULL, is_estimated INTEGER NOT NULL, nanodollars INTEGER NOT NULL)
+                web_searches INTEGER NOT NULL, estimates INTEGER NOT NULL, nanodollars INTEGER NOT NULL)
             """,
             "CREATE INDEX spend_ledger_at ON spend_ledger (at)",
             dailyTable(text: "TEXT", integer: "INTEGER"),

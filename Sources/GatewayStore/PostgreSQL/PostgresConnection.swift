@@ -12,6 +12,8 @@ final class PostgresConnection {
     private let handle: OpaquePointer
     /// The bound of statements that a transaction runs.
     var statementTimeout = Duration.seconds(5)
+    /// Statements that the server has parsed, by their text; `nil` once it turned out that it forgets them.
+    private var prepared: [String: String]? = [:]
 
     /// Connects with libpq's own rules for URLs, `sslmode` and certificates.
     init(url: String, username: String?, password: String?, timeout: Duration) throws(StoreError) {
@@ -67,11 +69,44 @@ final class PostgresConnection {
     @discardableResult
     func query(_ sql: String, _ parameters: [String?] = [], timeout: Duration = .seconds(5)) throws(StoreError) -> Rows
     {
+        try self.run(timeout, parameters) { values in
+            PQsendQueryParams(self.handle, sql, Int32(parameters.count), nil, values, nil, nil, 0)
+        }
+    }
+
+    /// Runs a statement that will come again: the server parses it once. Poolers that hand every transaction to another
+    /// server connection are recognised, and statements are then not prepared.
+    func queryPrepared(_ sql: String, _ parameters: [String?], timeout: Duration) throws(StoreError) -> Rows {
+        guard let prepared else { return try self.query(sql, parameters, timeout: timeout) }
+        let name: String
+        if let known = prepared[sql] {
+            name = known
+        } else {
+            name = "gateway_\(prepared.count)"
+            _ = try self.run(timeout, []) { _ in PQsendPrepare(self.handle, name, sql, 0, nil) }
+            self.prepared?[sql] = name
+        }
+        return try self.run(timeout, parameters) { values in
+            PQsendQueryPrepared(self.handle, name, Int32(parameters.count), values, nil, nil, 0)
+        }
+    }
+
+    /// Whether the error says that a prepared statement cannot be used; then none is from now on.
+    func forgetsStatements(_ error: any Error) -> Bool {
+        // No such statement; there is one of that name; its result would have other columns than before.
+        guard case .refused(let state, _)? = error as? StoreError, ["26000", "42P05", "0A000"].contains(state),
+            self.prepared?.isEmpty == false || state == "42P05"
+        else { return false }
+        self.prepared = nil
+        return true
+    }
+
+    private func run(
+        _ timeout: Duration, _ parameters: [String?], _ send: (UnsafePointer<UnsafePointer<CChar>?>?) -> Int32,
+    ) throws(StoreError) -> Rows {
         let values = parameters.map { $0.map { strdup($0) } ?? nil }
         defer { for value in values { free(value) } }
-        let sent = values.map { UnsafePointer($0) }.withUnsafeBufferPointer { buffer in
-            PQsendQueryParams(self.handle, sql, Int32(parameters.count), nil, buffer.baseAddress, nil, nil, 0)
-        }
+        let sent = values.map { UnsafePointer($0) }.withUnsafeBufferPointer { send($0.baseAddress) }
         guard sent == 1 else { throw .unavailable(Self.message(of: self.handle)) }
         try self.waitForResult(until: .now + timeout)
         var rows: Rows = []

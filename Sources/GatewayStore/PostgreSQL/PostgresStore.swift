@@ -201,8 +201,21 @@ extension PostgresStore: SessionStore {
 }
 
 extension PostgresConnection: SQLSession {
+    func transaction<Value>(_ body: (any SQLSession) throws -> Value) throws -> Value {
+        try self.query("BEGIN", timeout: self.statementTimeout)
+        do {
+            let value = try body(self)
+            try self.query("COMMIT", timeout: self.statementTimeout)
+            return value
+        } catch {
+            // A connection that is not usable any more is dropped by the pool, and its transaction with it.
+            if self.isUsable { _ = try? self.query("ROLLBACK", timeout: .seconds(1)) }
+            throw error
+        }
+    }
+
     func rows(_ sql: String, _ values: [String?]) throws -> [[String?]] {
-        try self.query(sql, values, timeout: self.statementTimeout)
+        try self.queryPrepared(sql, values, timeout: self.statementTimeout)
     }
 }
 
@@ -214,15 +227,11 @@ extension PostgresStore: SpendStore, SQLStore {
     ) async throws -> Value {
         try await self.pool.withConnection { connection in
             connection.statementTimeout = timeout
-            try connection.query("BEGIN", timeout: timeout)
             do {
-                let value = try body(connection)
-                try connection.query("COMMIT", timeout: timeout)
-                return value
+                return try connection.transaction(body)
             } catch {
-                // A connection that is not usable any more is dropped by the pool, and its transaction with it.
-                if connection.isUsable { _ = try? connection.query("ROLLBACK", timeout: .seconds(1)) }
-                throw error
+                guard connection.forgetsStatements(error) else { throw error }
+                return try connection.transaction(body)
             }
         }
     }
@@ -232,7 +241,12 @@ extension PostgresStore: SpendStore, SQLStore {
     ) async throws -> Value {
         try await self.pool.withConnection { connection in
             connection.statementTimeout = timeout
-            return try body(connection)
+            do {
+                return try body(connection)
+            } catch {
+                guard connection.forgetsStatements(error) else { throw error }
+                return try body(connection)
+            }
         }
     }
 }

@@ -2,14 +2,20 @@
 
 package import GatewayCore
 
-/// One metered answer. Written exactly once, however often it is handed in: `id` is the gateway's own and never a
-/// client's.
+/// Metered answers that differ in nothing but their size: mostly one; many of one developer's that ended within a few
+/// milliseconds are one entry. Written exactly once, however often it is handed in: `id` is the gateway's own and never
+/// a client's.
 package struct SpendEntry: Sendable, Equatable {
-    package var id: String
-    /// When the request began; decides the periods.
+    package static let listedRequests = 64
+
+    /// A UUID; empty until the entry is handed to the books.
+    package var id = ""
+    /// When the request began, of several the first; decides the periods.
     package var at: Timestamp
     package var principal: String
-    package var requestID: String
+    /// Of several requests the first ones', at most `listedRequests`.
+    package private(set) var requestIDs: [String]
+    package private(set) var requests = 1
     /// As the client asked for it.
     package var model: String
     package var upstream: String
@@ -25,19 +31,21 @@ package struct SpendEntry: Sendable, Equatable {
     package var cacheWrite1h = 0
     package var cacheRead = 0
     package var webSearches = 0
-    package var isEstimated = false
+    /// Answers whose usage is not all the upstream's word.
+    package var estimates = 0
     package var amount: Money
+    /// Whether this process counts it as not yet booked. Not kept on the disk.
+    package var isExposed = false
     /// The reservation that this settles.
     package var hold: String?
 
     package init(
-        id: String, at: Timestamp, principal: String, requestID: String, model: String, upstream: String,
+        at: Timestamp, principal: String, requestID: String, model: String, upstream: String,
         upstreamModel: String, amount: Money,
     ) {
-        self.id = id
         self.at = at
         self.principal = principal
-        self.requestID = requestID
+        self.requestIDs = [requestID]
         self.model = model
         self.upstream = upstream
         self.upstreamModel = upstreamModel
@@ -46,16 +54,53 @@ package struct SpendEntry: Sendable, Equatable {
 }
 
 extension SpendEntry {
+    /// What entries must have in common to be one.
+    package struct Kind: Hashable, Sendable {
+        let minute: Int64
+        let principal, model, upstream, upstreamModel: String
+        let billingGroup, pool: String?
+        let isExposed: Bool
+    }
+
+    /// `nil` for an entry that stays by itself, because something is still to be settled or decided for it.
+    package var kind: Kind? {
+        guard self.hold == nil, self.undecidedPools.isEmpty else { return nil }
+        return Kind(
+            minute: self.at.milliseconds / 60_000, principal: self.principal, model: self.model,
+            upstream: self.upstream, upstreamModel: self.upstreamModel, billingGroup: self.billingGroup,
+            pool: self.pool, isExposed: self.isExposed)
+    }
+
+    /// Takes in another entry of the same kind that has not been handed in yet.
+    package mutating func merge(_ other: SpendEntry) {
+        self.at = min(self.at, other.at)
+        self.requests += other.requests
+        self.requestIDs += other.requestIDs.prefix(max(0, Self.listedRequests - self.requestIDs.count))
+        func add(_ sum: inout Int, _ value: Int) {
+            let (result, overflow) = sum.addingReportingOverflow(value)
+            sum = overflow ? .max : result
+        }
+        add(&self.input, other.input)
+        add(&self.output, other.output)
+        add(&self.cacheWrite5m, other.cacheWrite5m)
+        add(&self.cacheWrite1h, other.cacheWrite1h)
+        add(&self.cacheRead, other.cacheRead)
+        add(&self.webSearches, other.webSearches)
+        add(&self.estimates, other.estimates)
+        self.amount += other.amount
+    }
+
     /// One line of the journal.
     package var json: JSONValue {
         func number(_ value: Int) -> JSONValue { .string(String(value)) }
         var object: JSONObject = [
             "id": .string(self.id), "at": .string(String(self.at.milliseconds)), "principal": .string(self.principal),
-            "request_id": .string(self.requestID), "model": .string(self.model), "upstream": .string(self.upstream),
+            "request_ids": .string(self.requestIDs.joined(separator: " ")), "requests": number(self.requests),
+            "model": .string(self.model), "upstream": .string(self.upstream),
             "upstream_model": .string(self.upstreamModel), "input": number(self.input),
             "output": number(self.output), "cache_write_5m": number(self.cacheWrite5m),
             "cache_write_1h": number(self.cacheWrite1h), "cache_read": number(self.cacheRead),
-            "web_searches": number(self.webSearches), "is_estimated": .string(self.isEstimated ? "1" : "0"),
+            "web_searches": number(self.webSearches), "estimates": number(self.estimates),
             "nanodollars": .string(String(self.amount.nanodollars)),
         ]
         object["billing_group"] = self.billingGroup.map(JSONValue.string)
@@ -71,22 +116,27 @@ extension SpendEntry {
     package init?(json: JSONValue) {
         func number(_ key: String) -> Int? { json[key]?.string.flatMap { Int($0) } }
         guard let id = json["id"]?.string, let at = number("at"), let principal = json["principal"]?.string,
-            let requestID = json["request_id"]?.string, let model = json["model"]?.string,
+            let requestIDs = json["request_ids"]?.string?.split(separator: " ").map(String.init),
+            let requestID = requestIDs.first, let model = json["model"]?.string,
             let upstream = json["upstream"]?.string, let upstreamModel = json["upstream_model"]?.string,
             let nanodollars = number("nanodollars"), let input = number("input"), let output = number("output"),
             let cacheWrite5m = number("cache_write_5m"), let cacheWrite1h = number("cache_write_1h"),
-            let cacheRead = number("cache_read"), let webSearches = number("web_searches")
+            let cacheRead = number("cache_read"), let webSearches = number("web_searches"),
+            let estimates = number("estimates"), let requests = number("requests")
         else { return nil }
         self.init(
-            id: id, at: Timestamp(milliseconds: Int64(at)), principal: principal, requestID: requestID, model: model,
+            at: Timestamp(milliseconds: Int64(at)), principal: principal, requestID: requestID, model: model,
             upstream: upstream, upstreamModel: upstreamModel, amount: Money(nanodollars: Int64(nanodollars)))
+        self.id = id
+        self.requestIDs = requestIDs
+        self.requests = requests
         self.billingGroup = json["billing_group"]?.string
         self.pool = json["pool"]?.string
         self.hold = json["hold"]?.string
         self.undecidedPools = json["undecided_pools"]?.array?.compactMap(\.string) ?? []
         (self.input, self.output, self.cacheRead) = (input, output, cacheRead)
         (self.cacheWrite5m, self.cacheWrite1h, self.webSearches) = (cacheWrite5m, cacheWrite1h, webSearches)
-        self.isEstimated = json["is_estimated"]?.string == "1"
+        self.estimates = estimates
     }
 }
 
@@ -180,6 +230,24 @@ package struct SpendLimit: Sendable, Equatable {
     }
 }
 
+/// Counters as they stand after a booking.
+package struct SpendTotals: Sendable {
+    /// By principal, then by period key.
+    package var spend: [String: [String: Money]] = [:]
+    /// By group, then by month.
+    package var pools: [String: [String: Money]] = [:]
+
+    package init() {}
+
+    package var isEmpty: Bool { self.spend.isEmpty && self.pools.isEmpty }
+
+    /// Counters only grow, so that of two readings the larger one is the later one.
+    package mutating func merge(_ other: SpendTotals) {
+        self.spend.merge(other.spend) { $0.merging($1) { max($0, $1) } }
+        self.pools.merge(other.pools) { $0.merging($1) { max($0, $1) } }
+    }
+}
+
 /// Everything that decides whether some callers may spend, read in one go.
 package struct SpendState: Sendable {
     package var limits: [SpendLimit] = []
@@ -189,6 +257,17 @@ package struct SpendState: Sendable {
     package var pools: [String: Money] = [:]
 
     package init() {}
+
+    /// Brings in what is known to have been booked by now.
+    package mutating func merge(_ totals: SpendTotals, now: Timestamp) {
+        for (principal, sums) in totals.spend {
+            self.spend[principal, default: [:]].merge(sums) { max($0, $1) }
+        }
+        let month = SpendPeriod.monthly.key(at: now)
+        for (group, sums) in totals.pools {
+            if let sum = sums[month] { self.pools[group] = max(self.pools[group] ?? .zero, sum) }
+        }
+    }
 
     package func spend(of principal: String, _ period: SpendPeriod, at time: Timestamp) -> Money {
         self.spend[principal]?[period.key(at: time)] ?? .zero

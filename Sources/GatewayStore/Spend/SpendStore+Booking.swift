@@ -5,11 +5,12 @@ package import GatewayCore
 extension SpendStore where Self: SQLStore {
     private var ledgerColumns: [(name: String, type: SQLDialect.ColumnType)] {
         [
-            ("id", .text), ("at", .integer), ("day", .text), ("principal", .text), ("request_id", .text),
+            ("id", .text), ("at", .integer), ("day", .text), ("principal", .text), ("request_ids", .text),
+            ("requests", .integer),
             ("model", .text), ("upstream", .text), ("upstream_model", .text), ("billing_group", .text),
             ("pool", .text), ("input", .integer), ("output", .integer), ("cache_write_5m", .integer),
             ("cache_write_1h", .integer), ("cache_read", .integer), ("web_searches", .integer),
-            ("is_estimated", .integer), ("nanodollars", .integer),
+            ("estimates", .integer), ("nanodollars", .integer),
         ]
     }
 
@@ -22,15 +23,23 @@ extension SpendStore where Self: SQLStore {
         }
     }
 
-    package func book(_ entries: [SpendEntry], _ sightings: [PrincipalSighting], now: Timestamp) async throws {
-        guard !entries.isEmpty || !sightings.isEmpty else { return }
-        try await self.transaction(timeout: .seconds(5)) { session in
-            if !entries.isEmpty { try self.book(entries, now: now, session) }
+    package func book(
+        _ entries: [SpendEntry], _ sightings: [PrincipalSighting], asking question: SpendQuestion?, now: Timestamp,
+    ) async throws -> SpendBooking {
+        guard !entries.isEmpty || !sightings.isEmpty else { return SpendBooking() }
+        return try await self.transaction(timeout: .seconds(5)) { session in
+            var booking = SpendBooking()
+            if !entries.isEmpty { booking.totals = try self.book(entries, now: now, session) }
             if !sightings.isEmpty { try self.note(sightings, session) }
+            if let question {
+                booking.state = try self.state(
+                    principals: question.principals, groups: question.groups, now: now, session)
+            }
+            return booking
         }
     }
 
-    private func book(_ entries: [SpendEntry], now: Timestamp, _ session: any SQLSession) throws {
+    private func book(_ entries: [SpendEntry], now: Timestamp, _ session: any SQLSession) throws -> SpendTotals {
         let undecided = entries.filter { $0.pool == nil && !$0.undecidedPools.isEmpty }
         var entries = entries
         if !undecided.isEmpty {
@@ -58,7 +67,7 @@ extension SpendStore where Self: SQLStore {
             """, [JSONValue.array(rows).text()])
         let new = Set(inserted.compactMap { $0[0] })
         let booked = entries.filter { new.contains($0.id) }
-        guard !booked.isEmpty else { return }
+        guard !booked.isEmpty else { return SpendTotals() }
 
         var sums: [Pair: Money] = [:]
         var pools: [Pair: Money] = [:]
@@ -72,16 +81,18 @@ extension SpendStore where Self: SQLStore {
             }
             days[DailyKey(entry), default: DailySum()].add(entry)
         }
-        try self.add(sums, to: "spend", key: "principal", now: now, session)
-        try self.add(pools, to: "pooled_spend", key: "rbac_group_id", now: now, session)
+        var totals = SpendTotals()
+        totals.spend = try self.add(sums, to: "spend", key: "principal", now: now, session)
+        totals.pools = try self.add(pools, to: "pooled_spend", key: "rbac_group_id", now: now, session)
         try self.add(days, session)
+        return totals
     }
 
     /// Adds to counters in one order, so that replicas that add at the same time never wait for each other in a circle.
     private func add(
         _ sums: [Pair: Money], to table: String, key: String, now: Timestamp, _ session: any SQLSession,
-    ) throws {
-        guard !sums.isEmpty else { return }
+    ) throws -> [String: [String: Money]] {
+        guard !sums.isEmpty else { return [:] }
         let rows = sums.sorted { ($0.key.name, $0.key.period) < ($1.key.name, $1.key.period) }.map { sum in
             JSONValue.object([
                 "name": Self.storable(.string(sum.key.name)), "period": .string(sum.key.period),
@@ -89,13 +100,20 @@ extension SpendStore where Self: SQLStore {
             ])
         }
         let records = self.dialect.records("$1", [("name", .text), ("period", .text), ("nanodollars", .integer)])
-        _ = try session.rows(
+        let after = try session.rows(
             """
             INSERT INTO \(table) (\(key), period, nanodollars, updated_at)
             SELECT name, period, nanodollars, \(self.dialect.time("$2")) FROM \(records) WHERE true
             ON CONFLICT (\(key), period) DO UPDATE
             SET nanodollars = \(table).nanodollars + excluded.nanodollars, updated_at = excluded.updated_at
+            RETURNING \(key), period, nanodollars
             """, [JSONValue.array(rows).text(), String(now.milliseconds)])
+        var totals: [String: [String: Money]] = [:]
+        for row in after {
+            guard let name = row[0], let period = row[1], let sum = row[2].flatMap({ Int64($0) }) else { continue }
+            totals[name, default: [:]][period] = Money(nanodollars: sum)
+        }
+        return totals
     }
 
     private func add(_ days: [DailyKey: DailySum], _ session: any SQLSession) throws {
@@ -229,7 +247,8 @@ private struct DailySum {
 
     mutating func add(_ entry: SpendEntry) {
         let added = [
-            1, Int64(entry.input), Int64(entry.output), Int64(entry.cacheWrite5m), Int64(entry.cacheWrite1h),
+            Int64(entry.requests), Int64(entry.input), Int64(entry.output), Int64(entry.cacheWrite5m),
+            Int64(entry.cacheWrite1h),
             Int64(entry.cacheRead), Int64(entry.webSearches), entry.amount.nanodollars,
         ]
         for (index, value) in added.enumerated() {

@@ -70,10 +70,12 @@ extension SpendStore where Self: SQLStore {
             case .group: dialect == .postgres ? "member.name" : "member.value"
             }
         }
-        let requests = usesDays ? "sum(sums.requests)" : "count(*)"
-        let sums = ["input", "output", "cache_write_5m", "cache_write_1h", "cache_read", "web_searches", "nanodollars"]
-            .map { "CAST(sum(sums.\($0)) AS bigint)" }
-        let selected = [start] + keys + ["CAST(\(requests) AS bigint)"] + sums
+        let sums = [
+            "requests", "input", "output", "cache_write_5m", "cache_write_1h", "cache_read", "web_searches",
+            "nanodollars",
+        ]
+        .map { "CAST(sum(sums.\($0)) AS bigint)" }
+        let selected = [start] + keys + sums
         let grouped = (1...(1 + keys.count)).map(String.init).joined(separator: ", ")
         let sql = """
             SELECT \(selected.joined(separator: ", ")) FROM \(from)

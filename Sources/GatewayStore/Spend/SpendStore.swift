@@ -6,7 +6,12 @@ package import GatewayCore
 /// `admin_audit`, `principal_emails`, `principal_groups`.
 package protocol SpendStore: Sendable {
     /// Books entries and notes sightings in one transaction. Entries that are booked already are left alone.
-    func book(_ entries: [SpendEntry], _ sightings: [PrincipalSighting], now: Timestamp) async throws
+    ///
+    /// - Parameter question: What to read behind that; costs less than asking for it separately.
+    @discardableResult
+    func book(
+        _ entries: [SpendEntry], _ sightings: [PrincipalSighting], asking question: SpendQuestion?, now: Timestamp,
+    ) async throws -> SpendBooking
 
     /// Limits that may concern those callers, and what they and their groups' pools have spent at `now`.
     func spendState(principals: [String], groups: [String], now: Timestamp) async throws -> SpendState
@@ -46,6 +51,35 @@ package protocol SpendStore: Sendable {
     func report(_ query: SpendReportQuery) async throws -> [SpendReportRow]
     /// A name of this database, made on first use: what tells whether a journal belongs to it.
     func ledgerName() async throws -> String
+}
+
+extension SpendStore {
+    @discardableResult
+    package func book(_ entries: [SpendEntry], _ sightings: [PrincipalSighting], now: Timestamp) async throws
+        -> SpendBooking
+    {
+        try await self.book(entries, sightings, asking: nil, now: now)
+    }
+}
+
+/// About whom `SpendState` is wanted.
+package struct SpendQuestion: Sendable {
+    package let principals: [String]
+    package let groups: [String]
+
+    package init(principals: [String], groups: [String]) {
+        self.principals = principals
+        self.groups = groups
+    }
+}
+
+package struct SpendBooking: Sendable {
+    /// The counters that have changed.
+    package var totals = SpendTotals()
+    /// The answer to the question.
+    package var state: SpendState?
+
+    package init() {}
 }
 
 package struct LimitQuery: Sendable {

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import GatewayCore
+package import GatewayStore
+internal import Synchronization
+
+/// What the store says about one developer. Many requests that come at the same time share it, and what follows from it.
+package final class SpendReading: Sendable {
+    private final class Allowance: Sendable {
+        let rules: SpendRules
+        let allowance: SpendAllowance
+
+        init(_ rules: SpendRules, _ allowance: SpendAllowance) {
+            self.rules = rules
+            self.allowance = allowance
+        }
+    }
+
+    package let state: SpendState
+    let groups: [String]
+    let readAt: ContinuousClock.Instant
+    let isBeingRenewed = Atomic(false)
+    private let uses = Atomic(0)
+    /// What the developer's requests may still add.
+    let exposure: SpendExposure.Counter
+    private let allowance = AtomicLazyReference<Allowance>()
+
+    init(
+        _ state: SpendState, groups: [String], readAt: ContinuousClock.Instant, exposure: SpendExposure.Counter,
+    ) {
+        self.state = state
+        self.groups = groups
+        self.readAt = readAt
+        self.exposure = exposure
+    }
+
+    /// Whether a check at this moment may use it: within the millisecond, and longer only where so many checks come that
+    /// each millisecond would see a query.
+    func serves(_ now: ContinuousClock.Instant) -> Bool {
+        let age = self.readAt.duration(to: now)
+        guard age < SpendGuard.freshness else { return false }
+        let uses = self.uses.add(1, ordering: .relaxed).newValue
+        return age < .milliseconds(1) || .milliseconds(1) * uses >= age * 2
+    }
+
+    /// The same, and what has been booked since.
+    func merging(_ totals: SpendTotals) -> SpendReading {
+        var state = self.state
+        state.merge(totals, now: .now)
+        return SpendReading(state, groups: self.groups, readAt: self.readAt, exposure: self.exposure)
+    }
+
+    func verdict(_ caller: SpendCaller, _ rules: SpendRules, requestID: RequestID) -> SpendVerdict {
+        if let known = self.allowance.load(), known.rules == rules { return .allowed(known.allowance) }
+        var verdict = rules.verdict(caller, self.state, requestID: requestID, now: .now)
+        // A refusal names its request, and there are few of them.
+        if case .allowed(var allowance) = verdict {
+            allowance.exposure = self.exposure
+            verdict = .allowed(allowance)
+            _ = self.allowance.storeIfNil(Allowance(rules, allowance))
+        }
+        return verdict
+    }
+}

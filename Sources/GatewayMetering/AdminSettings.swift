@@ -28,6 +28,7 @@ package struct AdminSettings: Sendable {
     package var identityRetentionDays = 90
     package var groupLimitMode = GroupLimitMode.minimum
     package var billingGroupTag: String?
+    package var alerts = AlertSettings()
 
     package init() {}
 
@@ -46,6 +47,7 @@ package struct AdminSettings: Sendable {
         self.identityRetentionDays = node["identity_retention_days"]?.integer ?? 90
         self.groupLimitMode = node["group_limit_mode"]?.string.flatMap(GroupLimitMode.init) ?? .minimum
         self.billingGroupTag = node["billing_group_tag"]?.string
+        self.alerts = node["alerts"].map { AlertSettings($0) } ?? AlertSettings()
     }
 }
 
@@ -101,6 +103,7 @@ extension AdminSettings {
                 ConfigKey(
                     "group_limit_mode", .choice(["min", "max"]), default: "min",
                     "Of several groups' limits, whether the smallest or the largest counts."),
+                ConfigKey("alerts", .section(AlertSettings.section), "Who is told when spend comes near a limit."),
                 ConfigKey(
                     "billing_group_tag", .string(),
                     "The name of a request tag that says which billing group a request belongs to.",

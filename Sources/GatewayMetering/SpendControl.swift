@@ -12,11 +12,17 @@ package final class SpendControl: Sendable {
         package let ledger: SpendLedger
         package let guardian: SpendGuard
         package let exposure: SpendExposure
+        package let holds: SpendHolds
+        package let watch: SpendWatch
 
-        package init(ledger: SpendLedger, guardian: SpendGuard, exposure: SpendExposure) {
+        package init(
+            ledger: SpendLedger, guardian: SpendGuard, exposure: SpendExposure, holds: SpendHolds, watch: SpendWatch,
+        ) {
+            self.watch = watch
             self.ledger = ledger
             self.guardian = guardian
             self.exposure = exposure
+            self.holds = holds
         }
     }
 
@@ -27,18 +33,23 @@ package final class SpendControl: Sendable {
     package let pricer: Pricer
     package let billingGroupTag: String?
     package let services: Services
+    /// Whether the most that a request can cost is reserved before it begins.
+    package let isExact: Bool
     private let failsClosed: Bool
     private let audit: any AuditSink
     private let log: Logger
     private let warned = Mutex<Set<String>>([])
 
     package init(
-        settings: AdminSettings, failsClosed: Bool, pricer: Pricer, services: Services, audit: any AuditSink,
+        settings: AdminSettings, failsClosed: Bool, isExact: Bool, pricer: Pricer, services: Services,
+        audit: any AuditSink,
         log: Logger,
     ) {
         self.rules = SpendRules(mode: settings.groupLimitMode, blockedMessage: settings.blockedMessage)
         self.billingGroupTag = settings.billingGroupTag
-        self.failsClosed = failsClosed
+        self.isExact = isExact
+        // Nothing is exact that nobody has checked.
+        self.failsClosed = failsClosed || isExact
         self.pricer = pricer
         self.services = services
         self.audit = audit
@@ -87,9 +98,29 @@ package final class SpendControl: Sendable {
         _ principal: Principal, _ allowance: SpendAllowance, worstCase: Money,
         billingGroup: String?, requestID: RequestID, _ done: @escaping @Sendable (SpendReservation) -> Void,
     ) -> SpendReservation? {
-        self.reserve(
-            principal, allowance, worstCase: worstCase, billingGroup: billingGroup, requestID: requestID,
-            until: .now + Self.queueing, done)
+        guard self.isExact, !allowance.caps.isEmpty || !allowance.pools.isEmpty else {
+            return self.reserve(
+                principal, allowance, worstCase: worstCase, billingGroup: billingGroup, requestID: requestID,
+                until: .now + Self.queueing, done)
+        }
+        let caller = SpendCaller(principal)
+        self.services.holds.take(
+            SpendHolds.Request(
+                requestID: requestID, caller: caller, worstCase: worstCase, billingGroup: billingGroup,
+                rules: self.rules, deadline: .now + Self.queueing
+            ) { decision in
+                switch decision {
+                case .held(let grant): done(.granted(grant))
+                case .refused(let refusal):
+                    self.audit.record(refusal.audit)
+                    done(.refused(refusal))
+                case .unavailable:
+                    let refusal = self.rules.unavailable(caller, requestID: requestID)
+                    self.audit.record(refusal.audit)
+                    done(.refused(refusal))
+                }
+            })
+        return nil
     }
 
     private func reserve(
@@ -149,6 +180,7 @@ package final class SpendControl: Sendable {
     /// The request came to nothing that costs.
     package func release(_ grant: SpendGrant) {
         if let share = grant.share { self.services.exposure.release(share) }
+        if let hold = grant.hold { self.services.holds.release(hold) }
     }
 
     package func record(
@@ -157,6 +189,7 @@ package final class SpendControl: Sendable {
         var entry = entry
         entry.pool = grant.pool
         entry.undecidedPools = grant.undecided
+        entry.hold = grant.hold
         if let share = grant.share {
             entry.isExposed = true
             self.services.exposure.settle(share, entry.amount)
@@ -212,8 +245,13 @@ package struct SpendGrant: Sendable {
     /// The groups of which one's pool will pay, when limits could not be read.
     package var undecided: [String] = []
     package var share: SpendExposure.Share?
+    /// The reservation in the store.
+    package var hold: String?
 
-    package init(pool: String? = nil, undecided: [String] = [], share: SpendExposure.Share? = nil) {
+    package init(
+        pool: String? = nil, undecided: [String] = [], share: SpendExposure.Share? = nil, hold: String? = nil,
+    ) {
+        self.hold = hold
         self.pool = pool
         self.undecided = undecided
         self.share = share

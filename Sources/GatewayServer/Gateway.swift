@@ -53,6 +53,7 @@ package final class Gateway: Sendable {
         }
     }
     private let sweeper: Task<Void, Never>
+    private let alerts = Mutex<Task<Void, Never>?>(nil)
     private let spend: SpendControl.Services
 
     private init(
@@ -68,20 +69,54 @@ package final class Gateway: Sendable {
         self.current = Current(settings, provider)
         let current = self.current
         let log = environment.log
+        defer { self.startAlerts(settings) }
         self.sweeper = Task {
             var round = 0
             while !Task.isCancelled {
                 do {
                     let admin = current.value.withLock { $0.settings.admin }
                     // Retention is counted in days: once an hour is often enough.
-                    if let admin, round % 60 == 0 { try await store.sweepSpend(admin.retention, now: .now) }
+                    if let admin, round % 60 == 0 {
+                        try await store.sweepSpend(admin.retention, now: .now)
+                        let oldest = Timestamp.now.milliseconds - 62 * 86_400_000
+                        try await store.sweepAlerts(before: Timestamp(milliseconds: oldest))
+                    }
                     if round > 0 { try await store.sweep(now: .now) }
+                    if admin != nil { try await Self.sweepHolds(store, environment) }
                 } catch {
                     log.warning("the store could not be swept", metadata: ["reason": "\(error)"])
                 }
                 round += 1
                 try? await Task.sleep(for: .seconds(60))
             }
+        }
+    }
+
+    private func startAlerts(_ settings: GatewaySettings) {
+        var task: Task<Void, Never>?
+        if let admin = settings.admin, !admin.alerts.webhooks.isEmpty {
+            let rule = AddressGuard(allowsLoopback: self.environment.allowsLoopback)
+            let alerts = SpendAlerts(
+                settings: admin.alerts, mode: admin.groupLimitMode, store: self.store, watch: self.spend.watch,
+                sender: AlertSender(client: OutboundClient(rule: .guarded(rule))), log: self.environment.log)
+            task = Task { await alerts.run() }
+        }
+        self.alerts.withLock { running in
+            running?.cancel()
+            running = task
+        }
+    }
+
+    /// Reservations whose replica is gone end; what their requests did cost nobody knows, and so each is named.
+    private static func sweepHolds(_ store: any GatewayStore, _ environment: Environment) async throws {
+        for hold in try await store.sweepHolds(now: .now) {
+            environment.audit.record(
+                AuditEvent(
+                    "spend.hold_expired",
+                    [
+                        "request_id": .string(hold.requestID), "sub": .string(hold.principal),
+                        "reserved_cents": .string(hold.amount.cents()), "pool": hold.pool.map(JSONValue.string),
+                    ]))
         }
     }
 
@@ -128,8 +163,11 @@ package final class Gateway: Sendable {
         }
         let exposure = SpendExposure()
         let guardian = SpendGuard(store: store, exposure: exposure, log: environment.log)
+        let watch = SpendWatch()
+        let holds = SpendHolds(store: store, log: environment.log)
         let ledger = SpendLedger(
-            store: store, journal: journal, exposure: exposure, guardian: guardian, log: environment.log)
+            store: store, journal: journal, exposure: exposure, guardian: guardian, holds: holds, watch: watch,
+            log: environment.log)
         do {
             let count = try await ledger.replay()
             if count > 0 {
@@ -141,7 +179,7 @@ package final class Gateway: Sendable {
                 "the journal of an earlier process could not be booked; the next start tries again",
                 metadata: ["reason": "\(error)"])
         }
-        return SpendControl.Services(ledger: ledger, guardian: guardian, exposure: exposure)
+        return SpendControl.Services(ledger: ledger, guardian: guardian, exposure: exposure, holds: holds, watch: watch)
     }
 
     /// Serves other settings from the next request on; open requests end under those they began with.
@@ -172,6 +210,7 @@ package final class Gateway: Sendable {
         self.tls.replace(tls)
         let served = (settings, provider)
         self.current.value.withLock { $0 = served }
+        self.startAlerts(settings)
         return fixed
     }
 
@@ -191,6 +230,7 @@ package final class Gateway: Sendable {
     /// - Returns: How many requests were cut at the deadline.
     package func stop(within limit: Duration, isHurried: @escaping @Sendable () -> Bool = { false }) async -> Int {
         self.sweeper.cancel()
+        self.alerts.withLock { $0?.cancel() }
         let cut = await self.server.drain(within: limit, isHurried: isHurried)
         await self.spend.ledger.close(within: .seconds(5))
         await self.store.close()
@@ -351,7 +391,7 @@ package final class Gateway: Sendable {
             variables: environment.variables, client: OutboundClient(rule: .guarded(rule)))
         let spend = settings.admin.map { admin in
             SpendControl(
-                settings: admin, failsClosed: settings.failsClosed,
+                settings: admin, failsClosed: settings.failsClosed, isExact: settings.reservesSpend,
                 pricer: settings.pricer, services: services, audit: audit, log: log)
         }
         let relay = RelayConfiguration(
@@ -400,7 +440,8 @@ package final class Gateway: Sendable {
         UsageRoutes(spend: spend).mount(on: routes)
         if let admin = settings.admin, let spend {
             let families = AdminRoutes.all(
-                settings: admin, store: store, guardian: spend.services.guardian, audit: audit, log: log)
+                settings: admin, store: store, guardian: spend.services.guardian,
+                sender: AlertSender(client: OutboundClient(rule: .guarded(rule))), audit: audit, log: log)
             for family in families { routes.add(family) }
         }
         let collectors = OutboundClient(rule: .guarded(rule))

@@ -13,6 +13,9 @@ internal import Synchronization
 final class TelemetryRelay: Sendable {
     private static let maximumInFlight = 64
     private static let maximumBytes = 32 << 20
+    /// After this many failures in a row a destination is left alone for a while; then one export tries it.
+    private static let tripsAfter = 5
+    private static let rest = Duration.seconds(30)
 
     private let settings: TelemetrySettings
     private let client: OutboundClient
@@ -22,7 +25,8 @@ final class TelemetryRelay: Sendable {
     private struct InFlight {
         var count = 0
         var bytes = 0
-        var isFailing = false
+        var failures = 0
+        var restsUntil: ContinuousClock.Instant?
     }
 
     init(settings: TelemetrySettings, client: OutboundClient, log: Logger) {
@@ -38,6 +42,12 @@ final class TelemetryRelay: Sendable {
         for (index, destination) in self.settings.destinations.enumerated() where destination.signals.contains(signal) {
             let hasRoom = self.inFlight.withLock { states in
                 let (count, bytes) = (states[index].count, states[index].bytes)
+                if let end = states[index].restsUntil {
+                    let now = ContinuousClock.now
+                    guard now >= end else { return false }
+                    // This one tries; the others go on waiting for what becomes of it.
+                    states[index].restsUntil = now + Self.rest
+                }
                 // One export may be larger than the bound; several together may not.
                 guard count < Self.maximumInFlight, count == 0 || bytes + size <= Self.maximumBytes else {
                     return false
@@ -67,18 +77,28 @@ final class TelemetryRelay: Sendable {
         } catch {
             failure = "\(error)"
         }
-        let isNews = self.inFlight.withLock { states in
+        let (isNews, isTripped) = self.inFlight.withLock { states -> (Bool, Bool) in
             states[index].count -= 1
             states[index].bytes -= export.body?.count ?? 0
-            defer { states[index].isFailing = failure != nil }
-            return states[index].isFailing != (failure != nil)
+            let before = states[index].failures
+            guard failure != nil else {
+                states[index].failures = 0
+                states[index].restsUntil = nil
+                return (before > 0, false)
+            }
+            states[index].failures = before + 1
+            let isTripped = before + 1 >= Self.tripsAfter
+            if isTripped { states[index].restsUntil = .now + Self.rest }
+            return (before == 0 || before + 1 == Self.tripsAfter, isTripped)
         }
-        // Once when it begins and once when it ends, not for every export.
+        // When it begins, when the destination is left alone, and when it ends: not for every export.
         if isNews {
             let host = WebURL(self.settings.destinations[index].url)?.authority ?? ""
             if let failure {
                 self.log.warning(
-                    "a telemetry destination fails", metadata: ["destination": "\(host)", "reason": "\(failure)"])
+                    isTripped
+                        ? "a telemetry destination keeps failing and is left alone for \(Self.rest.components.seconds) s"
+                        : "a telemetry destination fails", metadata: ["destination": "\(host)", "reason": "\(failure)"])
             } else {
                 self.log.info("a telemetry destination works again", metadata: ["destination": "\(host)"])
             }

@@ -9,6 +9,8 @@ package struct EffectiveCap: Sendable, Equatable {
     /// What the developer has spent in the period.
     package let spend: Money
     package let resetsAt: Timestamp
+    /// Until when the amount is a raise's.
+    package var raisedUntil: Timestamp?
 
     package var period: SpendPeriod { self.limit.period }
     /// In cents; `nil` is unlimited.
@@ -67,6 +69,10 @@ package struct Utilization: Sendable, Equatable {
         Int128(self.spend.nanodollars) * 100 > Int128(self.limit.nanodollars) * Int128(percent)
     }
 
+    package func hasReached(percent: Int64) -> Bool {
+        Int128(self.spend.nanodollars) * 100 >= Int128(self.limit.nanodollars) * Int128(percent)
+    }
+
     package static func < (left: Utilization, right: Utilization) -> Bool {
         // A limit of nothing is full.
         guard left.limit > .zero else { return false }
@@ -100,10 +106,17 @@ extension SpendState {
     ) -> [EffectiveCap] {
         SpendPeriod.allCases.compactMap { period in
             let limits = self.limits.filter { $0.period == period }
-            guard let limit = Self.winner(limits, caller, mode) else { return nil }
+            guard var limit = Self.winner(limits, caller, mode) else { return nil }
+            var raisedUntil: Timestamp?
+            if let raise = self.raises[caller.principal]?[period], raise.endsAt > now, let amount = limit.amount,
+                amount < raise.amount
+            {
+                limit.amount = raise.amount
+                raisedUntil = raise.endsAt
+            }
             return EffectiveCap(
                 limit: limit, spend: self.spend(of: caller.principal, period, at: now),
-                resetsAt: period.reset(after: now))
+                resetsAt: period.reset(after: now), raisedUntil: raisedUntil)
         }
     }
 

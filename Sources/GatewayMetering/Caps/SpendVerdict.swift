@@ -131,7 +131,10 @@ package struct SpendRules: Sendable, Equatable {
         ]
     }
 
-    private var tail: String { self.blockedMessage.map { " · " + $0 } ?? "" }
+    /// Where to ask for more, unless the operator says it in other words.
+    private static let advice = "to ask for more: claude spend request"
+
+    private var tail: String { " · " + (self.blockedMessage ?? Self.advice) }
 
     /// `spend limit reached · daily limit · resets Nov 24 00:00 UTC · …`: clients key on the first three words.
     private func refusal(
@@ -181,10 +184,63 @@ package struct SpendRules: Sendable, Equatable {
                 ]))
     }
 
+    /// Exact mode: what is left is less than the request can cost.
+    package func tooDear(
+        _ cap: EffectiveCap, _ worstCase: Money, _ caller: SpendCaller, requestID: RequestID, now: Timestamp,
+    ) -> SpendRefusal {
+        self.tooDear(
+            "the \(cap.period.rawValue) limit", spent: cap.spend, of: cap.amount ?? 0, worstCase, period: cap.period,
+            resetsAt: cap.resetsAt, source: cap.limit.scope.type, caller, requestID: requestID, now: now)
+    }
+
+    package func tooDear(
+        _ pool: SpendState.ActivePool, _ worstCase: Money, _ caller: SpendCaller, requestID: RequestID, now: Timestamp,
+    ) -> SpendRefusal {
+        self.tooDear(
+            "the group's budget", spent: pool.spend, of: pool.amount, worstCase, period: .monthly,
+            resetsAt: SpendPeriod.monthly.reset(after: now), source: "group_pool", caller, requestID: requestID,
+            now: now)
+    }
+
+    private func tooDear(
+        _ what: String, spent: Money, of amount: Int64, _ worstCase: Money, period: SpendPeriod, resetsAt: Timestamp,
+        source: String, _ caller: SpendCaller, requestID: RequestID, now: Timestamp,
+    ) -> SpendRefusal {
+        let limit = Money(cents: amount)
+        let left = max(.zero, limit - spent)
+        let text =
+            " · this request may cost $\(worstCase.dollars(places: 4)), and $\(left.dollars(places: 4)) of \(what) is left; a smaller max_tokens or a shorter prompt may fit"
+        return SpendRefusal(
+            message: "spend limit reached" + text + self.tail,
+            headers: Self.rejected(
+                Utilization(spend: spent, limit: limit), period: period, resetsAt: resetsAt,
+                isPool: source == "group_pool", now: now),
+            audit: AuditEvent(
+                "spend.blocked",
+                [
+                    "request_id": .string(requestID.description), "sub": .string(caller.principal),
+                    "cause": "would_exceed", "cap_cents": .string(String(amount)), "source": .string(source),
+                    "period": .string(period.rawValue), "worst_case_cents": .string(worstCase.cents(places: 4)),
+                ]))
+    }
+
+    /// Exact mode: running requests have reserved what is left, and have not ended in time.
+    package func busy(_ caller: SpendCaller, requestID: RequestID) -> SpendRefusal {
+        SpendRefusal(
+            message: "spend limit reached · running requests have reserved what is left of it; try again in a moment",
+            headers: [("retry-after", "5"), ("x-should-retry", "true")],
+            audit: AuditEvent(
+                "spend.blocked",
+                [
+                    "request_id": .string(requestID.description), "sub": .string(caller.principal),
+                    "cause": "reserved",
+                ]))
+    }
+
     /// Limits cannot be read, and the operator wants no unchecked spend.
     package func unavailable(_ caller: SpendCaller, requestID: RequestID) -> SpendRefusal {
         SpendRefusal(
-            message: "spend limit unavailable" + self.tail,
+            message: "spend limit unavailable" + (self.blockedMessage.map { " · " + $0 } ?? ""),
             headers: [(Self.prefix + "overage-disabled-reason", "fetch_error"), ("x-should-retry", "false")],
             audit: AuditEvent(
                 "spend.blocked",

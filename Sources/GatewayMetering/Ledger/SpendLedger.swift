@@ -38,14 +38,21 @@ package final class SpendLedger: Sendable {
     private let log: Logger
     private let exposure: SpendExposure
     private let guardian: SpendGuard
+    private let holds: SpendHolds
+    private let watch: SpendWatch
     private let state = Mutex(State())
 
     /// - Parameters:
     ///   - exposure: Told of every entry that has been booked.
     ///   - guardian: Told of the counters that a booking has changed.
+    ///   - watch: Told of them as well.
+    ///   - holds: Told of the reservations that a booking has ended.
     package init(
-        store: any SpendStore, journal: SpendJournal?, exposure: SpendExposure, guardian: SpendGuard, log: Logger,
+        store: any SpendStore, journal: SpendJournal?, exposure: SpendExposure, guardian: SpendGuard, holds: SpendHolds,
+        watch: SpendWatch, log: Logger,
     ) {
+        self.watch = watch
+        self.holds = holds
         self.guardian = guardian
         self.store = store
         self.journal = journal
@@ -145,8 +152,9 @@ package final class SpendLedger: Sendable {
             let booking = try await writing.value
             watch.cancel()
             self.guardian.learn(booking.totals)
+            self.watch.note(booking.totals)
             if let renewal, let state = booking.state { self.guardian.renew(renewal, state) }
-            self.exposure.booked(entries)
+            self.haveBooked(entries)
         } catch {
             watch.cancel()
             if entries.count + sightings.count > 1, case .refused? = error as? StoreError {
@@ -155,6 +163,12 @@ package final class SpendLedger: Sendable {
             }
             self.fail(entries, error)
         }
+    }
+
+    private func haveBooked(_ entries: [SpendEntry]) {
+        self.exposure.booked(entries)
+        let settled = entries.compactMap(\.hold)
+        if !settled.isEmpty { self.holds.settled(settled) }
     }
 
     /// The store has refused some row of many: the others must not suffer.
@@ -168,8 +182,10 @@ package final class SpendLedger: Sendable {
         }
         for entry in entries {
             do {
-                self.guardian.learn(try await self.store.book([entry], [], now: .now).totals)
-                self.exposure.booked([entry])
+                let totals = try await self.store.book([entry], [], now: .now).totals
+                self.guardian.learn(totals)
+                self.watch.note(totals)
+                self.haveBooked([entry])
             } catch {
                 self.fail([entry], error)
             }
@@ -261,7 +277,8 @@ package final class SpendLedger: Sendable {
         _ = try await self.store.spendState(principals: [], groups: [], now: .now)
         guard let journal else { return 0 }
         return try await journal.replay { entries in
-            try await self.store.book(entries, [], now: .now)
+            self.watch.note(try await self.store.book(entries, [], now: .now).totals)
+            self.holds.settled(entries.compactMap(\.hold))
         }
     }
 

@@ -108,6 +108,9 @@ package enum EnforcementSettings {
             "fail_closed_on_error", .boolean, default: "false",
             "Whether requests are refused while spend cannot be checked, because the store does not answer."),
         ConfigKey(
+            "overshoot", .choice(["allow", "strict"]), default: "allow",
+            "Whether running requests may pass a limit together, or the most that each can cost is reserved first."),
+        ConfigKey(
             "journal_dir", .string(minimum: 1), default: "$STATE_DIRECTORY, else ~/.local/state/claude-gateway",
             "Folder on this machine for spend that cannot be booked while the store does not answer."),
     ])

@@ -205,12 +205,15 @@ final class InferenceExchange: UpstreamDelegate {
             self.beginAttempts()
             return
         }
-        let candidate = self.candidates[0]
         let control = ticket.control
-        let price = ticket.price(
-            upstream: self.configuration.upstreams[candidate.upstream].name, upstreamModel: candidate.model)
-        let worstCase = control.pricer.worstCase(
-            promptTokens: ticket.inputEstimate, maximumOutput: self.maximumOutput ?? Self.assumedOutput, price)
+        // Exact mode cannot tell which upstream will answer.
+        let worstCase =
+            self.candidates.prefix(control.isExact ? self.candidates.count : 1).map { candidate in
+                let price = ticket.price(
+                    upstream: self.configuration.upstreams[candidate.upstream].name, upstreamModel: candidate.model)
+                return control.pricer.worstCase(
+                    promptTokens: ticket.longestPrompt, maximumOutput: self.maximumOutput ?? Self.assumedOutput, price)
+            }.max() ?? .zero
         var group: String?
         if case .group(let name) = ticket.billing { group = name }
         let bound = NIOLoopBound(self, eventLoop: self.connection.loop.loop)

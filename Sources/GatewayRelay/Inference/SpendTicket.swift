@@ -23,6 +23,8 @@ final class SpendTicket {
     var billing = BillingTag.none
     /// Tokens of the prompt by its length, for answers that say nothing of it.
     var inputEstimate = 0
+    /// What is reserved for the prompt: in exact mode two bytes a token, fewer than any usual text has.
+    var longestPrompt: Int { self.control.isExact ? self.inputEstimate * 2 : self.inputEstimate }
     private var grant = SpendGrant()
     private var known: (upstream: String, model: String, price: Price)?
     private var state = State.open

@@ -13,13 +13,15 @@ final class AdminRoutes: RouteFamily {
     enum Subject: Sendable {
         case limits(SpendLimitRoutes)
         case report(ReportRoutes)
+        case requests(LimitRequestRoutes)
+        case alerts(SpendAlertRoutes)
     }
 
     /// Who calls, and how much of it all is his to see.
     private enum Visitor {
         case administrator(AdminAccess.Administrator)
         /// A developer, for his own sake.
-        case developer(String)
+        case developer(Principal)
     }
 
     let prefix: String
@@ -32,6 +34,8 @@ final class AdminRoutes: RouteFamily {
         switch subject {
         case .limits: self.prefix = SpendLimitRoutes.base
         case .report(let report): self.prefix = report.kind.rawValue
+        case .requests: self.prefix = LimitRequestRoutes.base
+        case .alerts: self.prefix = SpendAlertRoutes.base
         }
         self.subject = subject
         self.access = access
@@ -41,12 +45,17 @@ final class AdminRoutes: RouteFamily {
 
     /// Every family of the admin API.
     static func all(
-        settings: AdminSettings, store: any SpendStore, guardian: SpendGuard, audit: any AuditSink, log: Logger,
+        settings: AdminSettings, store: any SpendStore, guardian: SpendGuard, sender: AlertSender, audit: any AuditSink,
+        log: Logger,
     ) -> [AdminRoutes] {
         let access = AdminAccess(settings)
         let limits = SpendLimitRoutes(store: store, guardian: guardian, settings: settings, audit: audit)
         let subjects =
-            [Subject.limits(limits)]
+            [
+                Subject.limits(limits),
+                .requests(LimitRequestRoutes(store: store, guardian: guardian, settings: settings, audit: audit)),
+                .alerts(SpendAlertRoutes(settings: settings.alerts, sender: sender)),
+            ]
             + ReportRoutes.Kind.allCases.map { Subject.report(ReportRoutes(kind: $0, store: store)) }
         return subjects.map { AdminRoutes($0, access: access, audit: audit, log: log) }
     }
@@ -78,24 +87,38 @@ final class AdminRoutes: RouteFamily {
         switch self.subject {
         case .limits(let limits): limits.methods(of: path)
         case .report: path == self.prefix ? ["GET", "HEAD"] : nil
+        case .requests(let requests): requests.methods(of: path)
+        case .alerts(let alerts): alerts.methods(of: path)
         }
     }
 
     private var nothing: String {
-        if case .limits = self.subject { "spend limit not found" } else { "there is no such report" }
+        switch self.subject {
+        case .limits: "spend limit not found"
+        case .report: "there is no such report"
+        case .requests: "there is no such request"
+        case .alerts: "there is nothing here; POST to \(SpendAlertRoutes.base)/test"
+        }
     }
 
     private func visitor(_ request: PlainRequest, caller: Caller?) throws(AdminError) -> Visitor {
         switch self.access.administrator(request, caller: caller) {
         case .success(let found): return .administrator(found)
         case .failure(.bearerRejected):
-            // A report of one's own spend needs no office.
-            if case .report = self.subject, let caller { return .developer(caller.principal.subject) }
+            // A report of one's own spend, and to ask for more, need no office.
+            if let caller, self.isForDevelopers { return .developer(caller.principal) }
             self.deny(.bearerRejected, request)
             throw .unauthenticated
         case .failure(let denial):
             self.deny(denial, request)
             throw denial == .throttled ? .tooManyGuesses : .unauthenticated
+        }
+    }
+
+    private var isForDevelopers: Bool {
+        switch self.subject {
+        case .report, .requests: true
+        case .limits, .alerts: false
         }
     }
 
@@ -114,7 +137,7 @@ final class AdminRoutes: RouteFamily {
         let id = AdminRequestID()
         var response: PlainResponse
         do {
-            response = try await self.answer(request, try self.admit(request, caller: caller))
+            response = try await self.answer(request, try self.admit(request, caller: caller), caller)
             if request.method == .GET || request.method == .HEAD {
                 response.headers.add(name: "cache-control", value: "no-store")
             }
@@ -129,15 +152,23 @@ final class AdminRoutes: RouteFamily {
         return self.logged(response, request, id)
     }
 
-    private func answer(_ request: PlainRequest, _ visitor: Visitor) async throws -> PlainResponse {
+    private func answer(_ request: PlainRequest, _ visitor: Visitor, _ caller: Caller?) async throws -> PlainResponse {
         switch (self.subject, visitor) {
         case (.limits(let limits), .administrator(let administrator)):
             return try await limits.answer(request, administrator)
-        case (.limits, .developer): throw AdminError.unauthenticated
+        case (.limits, .developer), (.alerts, .developer): throw AdminError.unauthenticated
+        case (.alerts(let alerts), .administrator(let administrator)): return try await alerts.answer(administrator)
+        case (.requests(let requests), .administrator(let administrator)):
+            // Who signs in and administrates can ask for himself as well.
+            let isKey = request.headers.contains(name: "x-api-key")
+            return try await requests.answer(
+                request, .init(administrator: administrator, developer: isKey ? nil : caller?.principal))
+        case (.requests(let requests), .developer(let principal)):
+            return try await requests.answer(request, .init(administrator: nil, developer: principal))
         case (.report(let report), .administrator):
             return try await report.answer(QueryParameters(request.query), developer: nil)
-        case (.report(let report), .developer(let subject)):
-            return try await report.answer(QueryParameters(request.query), developer: subject)
+        case (.report(let report), .developer(let principal)):
+            return try await report.answer(QueryParameters(request.query), developer: principal.subject)
         }
     }
 

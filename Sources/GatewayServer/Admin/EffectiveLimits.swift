@@ -108,6 +108,7 @@ struct EffectiveLimits: Sendable {
             for period in periods {
                 let cap = caps.first { $0.period == period }
                 var row = self.row(user, identity, period, cap?.limit, state.spend(of: user, period, at: now))
+                if let end = cap?.raisedUntil { row["raised_until"] = .string(end.description) }
                 if period == .monthly {
                     let pools = state.activePools(of: identity.groups).map { pool -> JSONValue in
                         [

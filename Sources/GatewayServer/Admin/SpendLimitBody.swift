@@ -96,7 +96,7 @@ struct SpendLimitBody: Sendable {
     }
 
     /// Whole cents in up to 18 digits.
-    private static func cents(_ text: String) -> Int64? {
+    static func cents(_ text: String) -> Int64? {
         guard (1...18).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
             return nil
         }

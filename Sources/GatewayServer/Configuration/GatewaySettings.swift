@@ -34,6 +34,8 @@ package struct GatewaySettings: Sendable {
     package var admin: AdminSettings?
     package var pricing = PricingSettings()
     package var failsClosed = false
+    /// `enforcement.overshoot: strict`.
+    package var reservesSpend = false
     package var journalFolder: String?
     package var keepsSessions = false
     /// Digests of the sections as read, so that a reload can tell which have changed.
@@ -102,6 +104,7 @@ package struct GatewaySettings: Sendable {
         }
         self.keepsSessions = root["routing"]?["session_affinity"]?.boolean ?? false
         self.journalFolder = root["enforcement"]?["journal_dir"]?.string
+        self.reservesSpend = root["enforcement"]?["overshoot"]?.string == "strict"
         self.failsClosed = root["enforcement"]?["fail_closed_on_error"]?.boolean ?? false
     }
 

@@ -140,6 +140,31 @@ extension SpendEntry {
     }
 }
 
+/// A request's reservation in exact mode.
+package struct SpendHold: Sendable, Equatable {
+    /// A UUID.
+    package let id: String
+    package let requestID: String
+    package let principal: String
+    /// The group whose pool pays.
+    package let pool: String?
+    /// The most that the request can cost.
+    package let amount: Money
+    /// When it ends by itself, should its replica be gone.
+    package let expiresAt: Timestamp
+
+    package init(
+        id: String, requestID: String, principal: String, pool: String?, amount: Money, expiresAt: Timestamp,
+    ) {
+        self.id = id
+        self.requestID = requestID
+        self.principal = principal
+        self.pool = pool
+        self.amount = amount
+        self.expiresAt = expiresAt
+    }
+}
+
 /// A developer as the last request's token named him.
 package struct PrincipalSighting: Sendable, Hashable {
     package var principal: String
@@ -250,11 +275,29 @@ package struct SpendTotals: Sendable {
 
 /// Everything that decides whether some callers may spend, read in one go.
 package struct SpendState: Sendable {
+    /// A higher limit for a while.
+    package struct Raise: Sendable, Equatable {
+        /// In cents.
+        package let amount: Int64
+        package let endsAt: Timestamp
+
+        package init(amount: Int64, endsAt: Timestamp) {
+            self.amount = amount
+            self.endsAt = endsAt
+        }
+    }
+
     package var limits: [SpendLimit] = []
     /// By principal, then by period key.
     package var spend: [String: [String: Money]] = [:]
     /// This month's, by group.
     package var pools: [String: Money] = [:]
+    /// What running requests may cost at most, in exact mode: by principal.
+    package var held: [String: Money] = [:]
+    /// The same, by group whose pool pays.
+    package var heldOfPools: [String: Money] = [:]
+    /// By principal.
+    package var raises: [String: [SpendPeriod: Raise]] = [:]
 
     package init() {}
 

@@ -65,6 +65,8 @@ extension SpendStore where Self: SQLStore {
             SELECT \(selected) FROM \(self.dialect.records("$1", self.ledgerColumns)) WHERE true
             ON CONFLICT (id) DO NOTHING RETURNING id
             """, [JSONValue.array(rows).text()])
+        let settled = entries.compactMap(\.hold)
+        if !settled.isEmpty { try self.removeHolds(settled, session) }
         let new = Set(inserted.compactMap { $0[0] })
         let booked = entries.filter { new.contains($0.id) }
         guard !booked.isEmpty else { return SpendTotals() }

@@ -31,10 +31,11 @@ extension SpendStore where Self: SQLStore {
         }
     }
 
-    /// One statement, however many callers wait for its answer.
-    func state(principals: [String], groups: [String], now: Timestamp, _ session: any SQLSession) throws
-        -> SpendState
-    {
+    /// One statement, however many callers wait for its answer, so that all of it is seen at one moment: what a booking
+    /// moves from the holds to the counters is seen once.
+    func state(
+        principals: [String], groups: [String], includesHolds: Bool = false, now: Timestamp, _ session: any SQLSession,
+    ) throws -> SpendState {
         let periods = SpendPeriod.allCases.map { $0.key(at: now) }
         let dialect = self.dialect
         // Every column of the three parts is text, so that they fit under each other.
@@ -45,6 +46,14 @@ extension SpendStore where Self: SQLStore {
             "CAST(\(dialect.milliseconds("updated_at")) AS text)",
         ].joined(separator: ", ")
         let nothing = "NULL, NULL, NULL, NULL, NULL, NULL"
+        let holds = """
+            UNION ALL
+            SELECT 'held', principal, '', CAST(sum(nanodollars) AS text), \(nothing)
+            FROM spend_holds WHERE principal IN \(dialect.list("$1")) GROUP BY principal
+            UNION ALL
+            SELECT 'held-pool', pool, '', CAST(sum(nanodollars) AS text), \(nothing)
+            FROM spend_holds WHERE pool IN \(dialect.list("$2")) GROUP BY pool
+            """
         let sql = """
             SELECT 'limit', \(columns) FROM spend_limits WHERE scope_type = 'organization'
                 OR (scope_type = 'user' AND scope_id IN \(dialect.list("$1")))
@@ -55,27 +64,40 @@ extension SpendStore where Self: SQLStore {
             UNION ALL
             SELECT 'pool', rbac_group_id, period, CAST(nanodollars AS text), \(nothing)
             FROM pooled_spend WHERE rbac_group_id IN \(dialect.list("$2")) AND period = $4
+            UNION ALL
+            SELECT 'raise', principal, period, CAST(granted AS text), CAST(expires_at AS text),
+                NULL, NULL, NULL, NULL, NULL
+            FROM spend_limit_requests WHERE principal IN \(dialect.list("$1")) AND status = 'approved'
+                AND expires_at > \(dialect.integer("$5"))
+            \(includesHolds ? holds : "")
             """
         let rows = try session.rows(
             sql,
             [
                 JSONValue.texts(principals), JSONValue.texts(groups), JSONValue.texts(periods),
-                SpendPeriod.monthly.key(at: now),
+                SpendPeriod.monthly.key(at: now), String(now.milliseconds),
             ])
         var state = SpendState()
         for row in rows {
             guard row[0] != "limit" else {
-                if var limit = self.limit(row[1...].map { $0 == "true" ? "t" : $0 }[...]) {
-                    if case .group(let name) = limit.scope, limit.pool != nil { limit.poolSpend = state.pools[name] }
+                if let limit = self.limit(row[1...].map { $0 == "true" ? "t" : $0 }[...]) {
                     state.limits.append(limit)
                 }
                 continue
             }
             guard let name = row[1], let period = row[2], let amount = row[3].flatMap({ Int64($0) }) else { continue }
-            if row[0] == "spend" {
-                state.spend[name, default: [:]][period] = Money(nanodollars: amount)
-            } else {
-                state.pools[name] = Money(nanodollars: amount)
+            let money = Money(nanodollars: amount)
+            switch row[0] {
+            case "spend": state.spend[name, default: [:]][period] = money
+            case "pool": state.pools[name] = money
+            case "raise":
+                guard let period = SpendPeriod(rawValue: period), let end = row[4].flatMap({ Int64($0) }) else { break }
+                let raise = SpendState.Raise(amount: amount, endsAt: Timestamp(milliseconds: end))
+                // Of several the largest counts.
+                if let other = state.raises[name]?[period], other.amount >= amount { break }
+                state.raises[name, default: [:]][period] = raise
+            case "held": state.held[name] = money
+            default: state.heldOfPools[name] = money
             }
         }
         return state

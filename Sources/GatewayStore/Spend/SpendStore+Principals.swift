@@ -110,6 +110,11 @@ extension SpendStore where Self: SQLStore {
                 "DELETE FROM admin_audit WHERE at < \(dialect.time("$1"))",
                 [String(audit.milliseconds)])
             _ = try session.rows(
+                """
+                DELETE FROM spend_limit_requests
+                WHERE status <> 'pending' AND created_at < \(dialect.integer("$1"))
+                """, [String(audit.milliseconds)])
+            _ = try session.rows(
                 "DELETE FROM principal_emails WHERE updated_at < \(dialect.time("$1"))",
                 [String(identity.milliseconds)])
             _ = try session.rows(

@@ -3,7 +3,8 @@
 package import GatewayCore
 
 /// Spend and its limits: the tables `spend`, `pooled_spend`, `spend_ledger`, `spend_daily`, `spend_limits`,
-/// `admin_audit`, `principal_emails`, `principal_groups`.
+/// `admin_audit`, `principal_emails`, `principal_groups`, `spend_holds`,
+/// `spend_limit_requests`, `spend_alerts`.
 package protocol SpendStore: Sendable {
     /// Books entries and notes sightings in one transaction. Entries that are booked already are left alone.
     ///
@@ -15,6 +16,20 @@ package protocol SpendStore: Sendable {
 
     /// Limits that may concern those callers, and what they and their groups' pools have spent at `now`.
     func spendState(principals: [String], groups: [String], now: Timestamp) async throws -> SpendState
+
+    // MARK: Holds
+
+    /// Decides on reservations while no other replica can decide about the same developers and groups.
+    ///
+    /// - Parameter decide: Given the state with what is held already; returns the holds to keep.
+    func hold(
+        _ question: SpendQuestion, now: Timestamp, decide: @escaping @Sendable (SpendState) -> [SpendHold],
+    ) async throws
+    /// Ends holds of requests that came to nothing.
+    func releaseHolds(_ ids: [String]) async throws
+    func extendHolds(_ ids: [String], to end: Timestamp) async throws
+    /// Ends and returns the holds of replicas that are gone.
+    func sweepHolds(now: Timestamp) async throws -> [SpendHold]
 
     // MARK: Limits
 
@@ -31,6 +46,25 @@ package protocol SpendStore: Sendable {
     func limits(_ query: LimitQuery, now: Timestamp) async throws -> LimitListing?
     /// Newest first.
     func auditRows(_ query: AuditQuery) async throws -> (rows: [AdminAuditRow], hasMore: Bool)
+
+    // MARK: Requests for more
+
+    /// - Returns: Whether it was stored; not when the developer has as many pending ones as `maximumPending`.
+    func insertRequest(_ request: LimitIncreaseRequest, maximumPending: Int) async throws -> Bool
+    func request(id: String) async throws -> LimitIncreaseRequest?
+    /// Newest first; `nil` when the cursor's request does not exist.
+    func requests(_ query: LimitRequestQuery) async throws -> (requests: [LimitIncreaseRequest], hasMore: Bool)?
+    /// Ends a pending request, and writes the audit row; `nil` when it is not pending any more.
+    func decideRequest(_ decided: LimitIncreaseRequest, actor: String) async throws -> LimitIncreaseRequest?
+
+    // MARK: Alerts
+
+    /// Those whose id is known already are left alone.
+    func insertAlerts(_ alerts: [SpendAlertRow], now: Timestamp) async throws
+    func claimAlerts(limit: Int, retryAt: Timestamp, now: Timestamp) async throws -> [SpendAlertRow]
+    /// - Parameter nextAttempt: `nil` when it has been delivered or given up.
+    func endAlert(_ id: String, nextAttempt: Timestamp?, now: Timestamp) async throws
+    func sweepAlerts(before time: Timestamp) async throws
 
     // MARK: Principals
 

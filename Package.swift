@@ -199,8 +199,8 @@ let package = Package(
             name: "GatewayIntegrationTests",
             dependencies: [
                 "ClaudeCommands", "GatewayClient", "GatewayCore", "GatewayHTTPClient", "GatewayIdentity",
-                "GatewayPolicy", "GatewayProviders", "GatewayRelay", "GatewayServer", "GatewayStore", "TestSupport",
-                log,
+                "GatewayMetering", "GatewayPolicy", "GatewayProviders", "GatewayRelay", "GatewayServer",
+                "GatewayStore", "TestSupport", crypto, log,
             ],
             swiftSettings: strict,
         ),

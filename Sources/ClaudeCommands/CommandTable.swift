@@ -15,6 +15,18 @@ package enum CommandTable {
         (["models"], ModelsCommand.self),
         (["settings"], SettingsCommand.self),
         (["token"], TokenCommand.self),
+        (["spend"], SpendCommand.self),
+        (["spend", "limits", "list"], SpendLimitsListCommand.self),
+        (["spend", "limits", "set"], SpendLimitsSetCommand.self),
+        (["spend", "limits", "delete"], SpendLimitsDeleteCommand.self),
+        (["spend", "limits", "effective"], SpendLimitsEffectiveCommand.self),
+        (["spend", "limits", "audit"], SpendLimitsAuditCommand.self),
+        (["spend", "request"], SpendRequestCommand.self),
+        (["spend", "requests", "list"], SpendRequestsListCommand.self),
+        (["spend", "requests", "approve"], SpendRequestsApproveCommand.self),
+        (["spend", "requests", "deny"], SpendRequestsDenyCommand.self),
+        (["spend", "requests", "withdraw"], SpendRequestsWithdrawCommand.self),
+        (["spend", "alerts", "test"], SpendAlertsTestCommand.self),
         (["config", "validate"], ConfigValidateCommand.self),
         (["config", "explain"], ConfigExplainCommand.self),
         (["config", "diff"], ConfigDiffCommand.self),
@@ -42,7 +54,7 @@ package enum CommandTable {
         ],
         subcommands: [
             GatewayServerCommand.spec, LoginCommand.spec, LogoutCommand.spec, WhoamiCommand.spec, ModelsCommand.spec,
-            SettingsCommand.spec, TokenCommand.spec,
+            SettingsCommand.spec, TokenCommand.spec, SpendCommand.spec,
             CommandSpec(
                 "config", "Work with gateway.yaml.",
                 subcommands: [

@@ -30,6 +30,10 @@ package enum GeneratedFiles {
             .init(
                 "environment",
                 [
+                    (
+                        "CLAUDE_GATEWAY_ADMIN_KEY",
+                        "A key of admin.write_keys or admin.read_keys, for claude spend instead of a sign-in."
+                    ),
                     ("CLAUDE_GATEWAY_URL", "The gateway that claude login signs in to when no URL is given."),
                     (
                         "CLAUDE_GATEWAY_HOME",

@@ -10,6 +10,11 @@ package struct AdminSettings: Sendable {
         /// The name under which changes are recorded.
         package let id: String
         package let secret: Secret
+
+        package init(id: String, secret: Secret) {
+            self.id = id
+            self.secret = secret
+        }
     }
 
     /// Which of several groups' limits counts.

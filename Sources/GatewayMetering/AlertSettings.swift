@@ -9,6 +9,11 @@ package struct AlertSettings: Sendable {
         package let url: String
         /// Signs what is sent.
         package let secret: Secret
+
+        package init(url: String, secret: Secret) {
+            self.url = url
+            self.secret = secret
+        }
     }
 
     /// A sum over many developers that is watched and does not limit anybody.

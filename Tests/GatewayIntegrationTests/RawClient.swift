@@ -73,4 +73,16 @@ final class RawClient: Sendable {
         }
         return total
     }
+
+    /// Reads until the text holds `part`, and returns all of it.
+    func receive(until part: String) async throws -> String {
+        try await offPool { [self] in
+            var all: [UInt8] = []
+            while case let bytes = self.readSome(), !bytes.isEmpty {
+                all += bytes
+                if String(decoding: all, as: UTF8.self).contains(part) { break }
+            }
+            return String(decoding: all, as: UTF8.self)
+        }
+    }
 }

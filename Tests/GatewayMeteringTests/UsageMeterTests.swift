@@ -126,12 +126,23 @@ struct UsageMeterTests {
     func otherBodies() {
         #expect(self.json("{}") == self.reading(0, 1, knowsInput: false, knowsOutput: false))
         #expect(self.json("hello") == self.reading(0, 2, knowsInput: false, knowsOutput: false))
-        #expect(self.json(#"{"usage":{}"#) == self.reading(0, 3, knowsInput: false, knowsOutput: false))
+        #expect(self.json(#"{"usage":{"#) == self.reading(0, 3, knowsInput: false, knowsOutput: false))
         let empty = UsageMeter.Reading(
             usage: TokenUsage(), knowsInput: false, knowsOutput: false, sawAnything: false)
         #expect(self.read(.json, []) == empty)
         #expect(self.read(.json, [[]]) == empty)
         #expect(self.read(.events, []) == empty)
+    }
+
+    @Test("of a body that is cut off behind it")
+    func cutBody() {
+        let usage = #"{"input_tokens":5,"output_tokens":7}"#
+        for tail in ["}", "", ",", #","id":"m"#, #","x":{"usage":{"input_tokens":9"#] {
+            #expect(self.json(#"{"usage":\#(usage)\#(tail)"#) == self.reading(5, 7), "\(tail)")
+        }
+        let cut = #"{"usage":{"input_tokens":5,"output_tokens":7"#
+        #expect(
+            self.json(cut) == self.reading(0, (cut.utf8.count + 3) / 4, knowsInput: false, knowsOutput: false))
     }
 
     @Test("of a body of 40 MB that says it at its end")

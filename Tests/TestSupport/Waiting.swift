@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import Dispatch
+internal import Synchronization
 
 /// Waits until a condition holds; false when it does not within `limit`.
 package func eventually(within limit: Duration = .seconds(10), _ condition: () async throws -> Bool) async rethrows
@@ -19,4 +20,14 @@ package func offPool<Value: Sendable>(_ body: @escaping @Sendable () throws -> V
     try await withCheckedThrowingContinuation { continuation in
         DispatchQueue.global().async { continuation.resume(with: Result { try body() }) }
     }
+}
+
+/// Counts calls from any thread.
+package final class Counter: Sendable {
+    private let count = Atomic(0)
+
+    package init() {}
+
+    /// - Returns: How many calls there were before.
+    package func next() -> Int { self.count.add(1, ordering: .relaxed).oldValue }
 }

@@ -178,6 +178,7 @@ package final class SpendJournal: Sendable {
             }
             count += entries.count
         }
-        return (count, at)
+        // A line that is being written at this moment is read from its beginning the next time.
+        return (count, at - rest.count)
     }
 }

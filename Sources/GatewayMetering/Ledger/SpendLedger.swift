@@ -31,6 +31,8 @@ package final class SpendLedger: Sendable {
         var isWriting = false
         var isDown = false
         var isClosed = false
+        /// Readings of the journal that run or are to follow; at most two.
+        var recoveries = 0
     }
 
     private let store: any SpendStore
@@ -222,6 +224,8 @@ package final class SpendLedger: Sendable {
             guard let journal else { throw .io("there is no folder for a journal", 2) }
             try journal.append(entries)
             if !alsoBooked { self.exposure.booked(entries) }
+            // The store may have come back since this was decided: nobody would look at the journal again.
+            if !self.state.withLock({ $0.isDown || $0.isClosed }) { Task { await self.recover() } }
         } catch {
             guard !alsoBooked else { return }
             let lost = self.state.withLock { state -> [SpendEntry] in
@@ -256,19 +260,27 @@ package final class SpendLedger: Sendable {
         Task { await self.recover() }
     }
 
-    /// Tries until the journal is booked.
+    /// Tries until the journal is booked. One at a time: two readers of one file would be in each other's way.
     private func recover() async {
+        let isFirst = self.state.withLock { state -> Bool in
+            defer { state.recoveries = min(2, state.recoveries + 1) }
+            return state.recoveries == 0
+        }
+        guard isFirst else { return }
         while true {
             try? await Task.sleep(for: .milliseconds(500))
             if self.state.withLock({ $0.isClosed }) { return }
-            do {
-                let count = try await self.replay()
-                self.state.withLock { $0.isDown = false }
-                self.log.info("the store answers again; spend is booked", metadata: ["answers": "\(count)"])
-                return
-            } catch {
-                continue
+            guard let count = try? await self.replay() else { continue }
+            let (wasDown, isDone) = self.state.withLock { state -> (Bool, Bool) in
+                defer { state.isDown = false }
+                state.recoveries -= 1
+                return (state.isDown, state.recoveries == 0)
             }
+            if wasDown {
+                self.log.info("the store answers again; spend is booked", metadata: ["answers": "\(count)"])
+            }
+            // Something was put on the disk since the last look.
+            if isDone { return }
         }
     }
 

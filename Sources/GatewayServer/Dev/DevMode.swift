@@ -3,6 +3,7 @@
 internal import Foundation
 internal import GatewayCore
 internal import GatewayIdentity
+internal import GatewayMetering
 internal import GatewayPolicy
 internal import GatewayProviders
 internal import GatewayRelay
@@ -37,7 +38,8 @@ package enum DevMode {
             let model = try await self.serve(DevModel(), console.log)
             let settings = self.settings(
                 host: host, port: port, provider: provider, issuer: providerURL, key: key,
-                model: model.url + DevModel.basePath, store: folder.appendingPathComponent("store.sqlite").path)
+                model: model.url + DevModel.basePath, store: folder.appendingPathComponent("store.sqlite").path,
+                folder: folder.path)
             let ending = await GatewayCommand.serve(settings, console, notices: self.notices(key))
             _ = await providerServer.drain(within: .zero) { true }
             _ = await model.server.drain(within: .zero) { true }
@@ -60,7 +62,7 @@ package enum DevMode {
 
     private static func settings(
         host: String, port: Int, provider: DevIdentityProvider, issuer: String, key: Secret?, model: String,
-        store: String,
+        store: String, folder: String,
     ) -> GatewaySettings {
         var oidc = OIDCSettings(
             issuer: issuer, clientID: DevIdentityProvider.clientID, clientSecret: provider.clientSecret)
@@ -75,10 +77,16 @@ package enum DevMode {
                 name: "built-in", provider: AnthropicProvider(credential: .apiKey(Secret("dev"))),
                 baseURL: WebURL(model)!)
         }
-        return GatewaySettings(
+        var settings = GatewaySettings(
             listen: ListenSettings(host: host, port: port), oidc: oidc,
             session: SessionSettings(secrets: [Secret(RandomToken.make())]),
             store: StoreSettings(backend: .sqlite(path: store)), upstreams: [upstream])
+        // Ada may set limits.
+        var admin = AdminSettings()
+        admin.adminGroups = ["admins"]
+        settings.admin = admin
+        settings.journalFolder = folder
+        return settings
     }
 
     /// A listener on a free loopback port.

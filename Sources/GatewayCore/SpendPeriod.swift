@@ -116,6 +116,8 @@ package struct CivilDate: Sendable, Hashable, Comparable, CustomStringConvertibl
 
     package var description: String {
         func two(_ value: Int) -> String { value < 10 ? "0\(value)" : "\(value)" }
-        return "\(self.year)-\(two(self.month))-\(two(self.dayOfMonth))"
+        // Four digits, so that days sort as texts.
+        let year = (0...999).contains(self.year) ? String(String(self.year + 10_000).dropFirst()) : String(self.year)
+        return "\(year)-\(two(self.month))-\(two(self.dayOfMonth))"
     }
 }

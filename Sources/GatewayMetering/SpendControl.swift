@@ -142,16 +142,35 @@ package final class SpendControl: Sendable {
                 return .refused(refusal)
             }
         }
-        var tightest: (group: String, remaining: Money?)?
-        if let pool { tightest = (pool.group, Money(cents: pool.amount) - pool.spend) }
         let full: SpendExposure.Counter
         // Who has waited long enough passes: what is measured is below the limit.
         let hasWaited = ContinuousClock.now >= deadline
+        // What is left once the share is counted: requests that ended since the check may have been booked.
+        var latest: SpendVerdict?
+        func remaining() -> Money? {
+            latest = self.services.guardian.known(caller)?.verdict(caller, self.rules, requestID: requestID)
+            if hasWaited { return nil }
+            if case .allowed(let now)? = latest { return now.remaining }
+            return allowance.remaining
+        }
+        func left(of pool: SpendState.ActivePool) -> Money? {
+            if hasWaited { return nil }
+            var pool = pool
+            if case .allowed(let now)? = latest, let same = now.pools.first(where: { $0.group == pool.group }) {
+                pool = same
+            }
+            return Money(cents: pool.amount) - pool.spend
+        }
         switch self.services.exposure.take(
-            worstCase, principal: exposure, remaining: hasWaited ? nil : allowance.remaining,
-            pool: hasWaited ? tightest.map { ($0.group, nil) } : tightest)
+            worstCase, principal: exposure, remaining: remaining(), pool: pool.map { ($0.group, left(of: $0)) })
         {
-        case .taken(let share): return .granted(SpendGrant(pool: pool?.group, share: share))
+        case .taken(let share):
+            guard case .blocked(let refusal)? = latest else {
+                return .granted(SpendGrant(pool: pool?.group, share: share))
+            }
+            self.services.exposure.release(share)
+            self.audit.record(refusal.audit)
+            return .refused(refusal)
         case .full(let counter): full = counter
         }
         let again = OnlyOnce {

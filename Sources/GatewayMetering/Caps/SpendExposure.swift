@@ -86,7 +86,7 @@ package final class SpendExposure: Sendable {
         self.counters.withLock { counters in
             if let counter = counters[name] { return counter }
             if counters.count >= Self.maximumCounters {
-                counters = counters.filter { $0.value.requests.load(ordering: .relaxed) > 0 }
+                Self.dropIdle(&counters)
             }
             let counter = Counter()
             counters[name] = counter
@@ -94,23 +94,41 @@ package final class SpendExposure: Sendable {
         }
     }
 
+    /// Those on which nothing runs, and which nobody holds to run something on them.
+    private static func dropIdle(_ counters: inout [Name: Counter]) {
+        for name in counters.keys {
+            guard let counter = counters[name], counter.requests.load(ordering: .sequentiallyConsistent) <= 0 else {
+                continue
+            }
+            counters[name] = nil
+            var mine = consume counter
+            if !isKnownUniquelyReferenced(&mine) { counters[name] = mine }
+        }
+    }
+
     /// Takes a share of what the developer and the paying pool have left. A counter on which nothing runs takes any one
     /// request.
     ///
-    /// - Parameter remaining: Of the tightest limit; `nil` without one.
+    /// - Parameters:
+    ///   - remaining: Of the tightest limit; `nil` without one. Asked once the share is counted, so that what is booked at
+    ///     this moment is seen here or there.
+    ///   - pool: Who pays, and what is left of that; asked again then.
     package func take(
-        _ amount: Money, principal: Counter, remaining: Money?, pool: (group: String, remaining: Money?)?,
+        _ amount: Money, principal: Counter, remaining: @autoclosure () -> Money?,
+        pool: @autoclosure () -> (group: String, remaining: Money?)?,
     ) -> Taking {
         func isFull(_ before: Money, _ remaining: Money?) -> Bool {
             remaining.map { before > .zero && before >= $0 } ?? false
         }
-        if isFull(principal.add(amount), remaining) {
+        if isFull(principal.add(amount), remaining()) {
             principal.undo(amount)
             return .full(principal)
         }
-        guard let pool else { return .taken(Share(counters: (principal, nil), amount: amount)) }
-        let shared = self.counter(.pool(pool.group))
-        if isFull(shared.add(amount), pool.remaining) {
+        guard let group = pool()?.group else {
+            return .taken(Share(counters: (principal, nil), amount: amount))
+        }
+        let shared = self.counter(.pool(group))
+        if isFull(shared.add(amount), pool().flatMap { $0.group == group ? $0.remaining : nil }) {
             shared.undo(amount)
             principal.undo(amount)
             return .full(shared)

@@ -81,6 +81,13 @@ package final class SpendGuard: Sendable {
         return answer
     }
 
+    /// What is known of a developer at this moment, this process's bookings included; `nil` when nothing is.
+    package func known(_ caller: SpendCaller) -> SpendReading? {
+        self.state.withLock { state in
+            state.readings[caller.principal].flatMap { $0.groups == caller.groups ? $0 : nil }
+        }
+    }
+
     /// Reads anew, for those who want to see and not to spend.
     package func read(_ caller: SpendCaller) async -> SpendState? {
         try? await self.query([caller.principal], caller.groups)

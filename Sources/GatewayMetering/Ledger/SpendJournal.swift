@@ -62,6 +62,10 @@ package final class SpendJournal: Sendable {
             do throws(Failure) {
                 try self.open(&state)
                 guard state.size + lines.count <= Self.maximumBytes else { throw .full }
+                // What a write has left that ran out of space would spoil the next line.
+                if lseek(state.descriptor, 0, SEEK_END) > off_t(state.size) {
+                    ftruncate(state.descriptor, off_t(state.size))
+                }
                 try Self.write(lines, to: state.descriptor)
                 state.size += lines.count
                 return nil
@@ -112,8 +116,9 @@ package final class SpendJournal: Sendable {
     /// - Returns: How many answers have been handed over.
     package func replay(_ book: ([SpendEntry]) async throws -> Void) async throws -> Int {
         var count = 0
-        for (descriptor, path) in self.orphans() {
-            defer { Foundation.close(descriptor) }
+        let orphans = self.orphans()
+        defer { for orphan in orphans { Foundation.close(orphan.descriptor) } }
+        for (descriptor, path) in orphans {
             count += try await Self.replay(descriptor, from: 0, book).count
             unlink(path)
         }

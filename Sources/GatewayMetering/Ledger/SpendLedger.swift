@@ -28,6 +28,9 @@ package final class SpendLedger: Sendable {
         var places: [SpendEntry.Kind: Int] = [:]
         var sightings: [PrincipalSighting] = []
         var seen: [String: PrincipalSighting] = [:]
+        /// Batches that are being written and are not on the disk.
+        var inFlight: [Int: [SpendEntry]] = [:]
+        var batches = 0
         var isWriting = false
         var isDown = false
         var isClosed = false
@@ -140,30 +143,37 @@ package final class SpendLedger: Sendable {
         }
     }
 
+    /// Writes a batch, and waits for the end of that no longer than an outage takes to be one.
     private func book(_ entries: [SpendEntry], _ sightings: [PrincipalSighting]) async {
-        let store = self.store
-        let renewal = self.guardian.renewal(of: entries)
-        let writing = Task { try await store.book(entries, sightings, asking: renewal?.question, now: .now) }
-        let watch = Task {
-            try await Task.sleep(for: Self.patience)
-            // Being on the disk as well does no harm: an entry is booked once.
-            self.fallDown("the store takes more than \(Self.patience) for a write")
-            self.keep(entries, alsoBooked: true)
+        let number = self.state.withLock { state -> Int in
+            state.batches += 1
+            state.inFlight[state.batches] = entries
+            return state.batches
         }
+        try? await Bounded.run(within: Self.patience) { await self.attempt(number, entries, sightings) }
+        // Being on the disk as well does no harm: an entry is booked once.
+        guard let late = self.state.withLock({ $0.inFlight.removeValue(forKey: number) }) else { return }
+        self.fallDown("the store takes more than \(Self.patience) for a write")
+        self.keep(late, alsoBooked: true)
+    }
+
+    private func attempt(_ number: Int, _ entries: [SpendEntry], _ sightings: [PrincipalSighting]) async {
+        let renewal = self.guardian.renewal(of: entries)
+        var failure: (any Error)?
         do {
-            let booking = try await writing.value
-            watch.cancel()
+            let booking = try await self.store.book(entries, sightings, asking: renewal?.question, now: .now)
             self.guardian.learn(booking.totals)
             self.watch.note(booking.totals)
             if let renewal, let state = booking.state { self.guardian.renew(renewal, state) }
-            self.haveBooked(entries)
         } catch {
-            watch.cancel()
-            if entries.count + sightings.count > 1, case .refused? = error as? StoreError {
-                await self.bookSingly(entries, sightings)
-                return
-            }
-            self.fail(entries, error)
+            failure = error
+        }
+        let isOnDisk = self.state.withLock { $0.inFlight.removeValue(forKey: number) == nil }
+        switch failure {
+        case nil: self.haveBooked(entries)
+        case StoreError.refused? where entries.count + sightings.count > 1:
+            await self.bookSingly(entries, sightings)
+        case let error?: self.fail(entries, error, isOnDisk: isOnDisk)
         }
     }
 
@@ -194,21 +204,18 @@ package final class SpendLedger: Sendable {
         }
     }
 
-    private func fail(_ entries: [SpendEntry], _ error: any Error) {
+    private func fail(_ entries: [SpendEntry], _ error: any Error, isOnDisk: Bool = false) {
         if case .refused(let state, _)? = error as? StoreError, !Self.isTransient(state) {
-            for entry in entries {
-                self.log.error(
-                    "the store refused to book an answer; it is lost to the limits",
-                    metadata: [
-                        "request_ids": "\(entry.requestIDs.joined(separator: " "))", "sub": "\(entry.principal)",
-                        "cents": "\(entry.amount.cents())", "reason": "\(error)",
-                    ])
-            }
+            for entry in entries { self.noteLoss(entry, "the store refused to book it: \(error)") }
             self.exposure.booked(entries)
             return
         }
         self.fallDown("\(error)")
-        self.keep(entries)
+        if isOnDisk {
+            self.exposure.booked(entries)
+        } else {
+            self.keep(entries)
+        }
     }
 
     /// Serialisation failures, deadlocks, cancelled statements, lack of resources, read-only standbys.
@@ -236,12 +243,7 @@ package final class SpendLedger: Sendable {
                 return Array(entries.dropFirst(room))
             }
             for entry in lost {
-                self.log.error(
-                    "spend is lost: the store is away, the journal cannot be written and memory is full",
-                    metadata: [
-                        "request_ids": "\(entry.requestIDs.joined(separator: " "))", "sub": "\(entry.principal)",
-                        "cents": "\(entry.amount.cents())", "reason": "\(error)",
-                    ])
+                self.noteLoss(entry, "the store is away, the journal cannot be written and memory is full: \(error)")
             }
             self.exposure.booked(lost)
         }
@@ -289,9 +291,33 @@ package final class SpendLedger: Sendable {
         _ = try await self.store.spendState(principals: [], groups: [], now: .now)
         guard let journal else { return 0 }
         return try await journal.replay { entries in
-            self.watch.note(try await self.store.book(entries, [], now: .now).totals)
-            self.holds.settled(entries.compactMap(\.hold))
+            do {
+                try await self.rebook(entries)
+            } catch StoreError.refused(let state, _) where !Self.isTransient(state) {
+                // One of them; the others must not suffer, nor must the journal stay for ever.
+                for entry in entries {
+                    do {
+                        try await self.rebook([entry])
+                    } catch StoreError.refused(let state, let reason) where !Self.isTransient(state) {
+                        self.noteLoss(entry, "the store refused to book it: \(reason)")
+                    }
+                }
+            }
         }
+    }
+
+    private func rebook(_ entries: [SpendEntry]) async throws {
+        self.watch.note(try await self.store.book(entries, [], now: .now).totals)
+        self.holds.settled(entries.compactMap(\.hold))
+    }
+
+    private func noteLoss(_ entry: SpendEntry, _ reason: String) {
+        self.log.error(
+            "spend is lost to the limits",
+            metadata: [
+                "request_ids": "\(entry.requestIDs.joined(separator: " "))", "sub": "\(entry.principal)",
+                "cents": "\(entry.amount.cents())", "reason": "\(reason)",
+            ])
     }
 
     // MARK: The end
@@ -300,7 +326,7 @@ package final class SpendLedger: Sendable {
     package func flush(within limit: Duration) async {
         let deadline = ContinuousClock.now + limit
         while ContinuousClock.now < deadline {
-            let isIdle = self.state.withLock { !$0.isWriting && $0.entries.isEmpty }
+            let isIdle = self.state.withLock { !$0.isWriting && $0.entries.isEmpty && $0.inFlight.isEmpty }
             if isIdle { return }
             try? await Task.sleep(for: .milliseconds(2))
         }
@@ -309,22 +335,17 @@ package final class SpendLedger: Sendable {
     /// Books or keeps everything, and stops trying to.
     package func close(within limit: Duration) async {
         await self.flush(within: limit)
-        let left = self.state.withLock { state in
+        let (left, unsure) = self.state.withLock { state in
             state.isClosed = true
-            let left = state.entries
+            let (left, unsure) = (state.entries, state.inFlight.values.flatMap { $0 })
             state.entries = []
             state.places.removeAll()
-            return left
+            state.inFlight = [:]
+            return (left, unsure)
         }
         self.keep(left)
+        self.keep(unsure, alsoBooked: true)
         let lost = self.state.withLock { $0.entries }
-        for entry in lost {
-            self.log.error(
-                "spend is lost: neither the store nor the journal can be written",
-                metadata: [
-                    "request_ids": "\(entry.requestIDs.joined(separator: " "))", "sub": "\(entry.principal)",
-                    "cents": "\(entry.amount.cents())",
-                ])
-        }
+        for entry in lost { self.noteLoss(entry, "neither the store nor the journal can be written") }
     }
 }

@@ -14,15 +14,6 @@ extension SpendStore where Self: SQLStore {
         ]
     }
 
-    /// PostgreSQL's text holds no U+0000, which no name of anything needs.
-    private static func storable(_ value: JSONValue) -> JSONValue {
-        switch value {
-        case .string(let text) where text.utf8.contains(0):
-            .string(String(text.map { $0 == "\0" ? "\u{FFFD}" : $0 }))
-        default: value
-        }
-    }
-
     package func book(
         _ entries: [SpendEntry], _ sightings: [PrincipalSighting], asking question: SpendQuestion?, now: Timestamp,
     ) async throws -> SpendBooking {
@@ -40,8 +31,10 @@ extension SpendStore where Self: SQLStore {
     }
 
     private func book(_ entries: [SpendEntry], now: Timestamp, _ session: any SQLSession) throws -> SpendTotals {
+        // One and the same entry may stand twice in a journal.
+        var ids: Set<String> = []
+        var entries = entries.filter { ids.insert($0.id).inserted }
         let undecided = entries.filter { $0.pool == nil && !$0.undecidedPools.isEmpty }
-        var entries = entries
         if !undecided.isEmpty {
             let groups = Array(Set(undecided.flatMap(\.undecidedPools)))
             let state = try self.state(principals: [], groups: groups, now: now, session)
@@ -53,7 +46,9 @@ extension SpendStore where Self: SQLStore {
             guard case .object(var object) = entry.json else { return .null }
             object["day"] = .string(SpendPeriod.daily.key(at: entry.at))
             object["undecided_pools"] = nil
-            for (key, value) in object.members { object[key] = Self.storable(value) }
+            for key in ["principal", "model", "upstream", "upstream_model", "billing_group", "pool"] {
+                object[key] = object[key]?.string.map { .string(StoredNames.stored($0)) }
+            }
             return .object(object)
         }
         let columns = self.ledgerColumns.map(\.name).joined(separator: ", ")
@@ -97,7 +92,7 @@ extension SpendStore where Self: SQLStore {
         guard !sums.isEmpty else { return [:] }
         let rows = sums.sorted { ($0.key.name, $0.key.period) < ($1.key.name, $1.key.period) }.map { sum in
             JSONValue.object([
-                "name": Self.storable(.string(sum.key.name)), "period": .string(sum.key.period),
+                "name": .string(StoredNames.stored(sum.key.name)), "period": .string(sum.key.period),
                 "nanodollars": .string(String(sum.value.nanodollars)),
             ])
         }
@@ -107,7 +102,7 @@ extension SpendStore where Self: SQLStore {
             INSERT INTO \(table) (\(key), period, nanodollars, updated_at)
             SELECT name, period, nanodollars, \(self.dialect.time("$2")) FROM \(records) WHERE true
             ON CONFLICT (\(key), period) DO UPDATE
-            SET nanodollars = \(table).nanodollars + excluded.nanodollars, updated_at = excluded.updated_at
+            SET nanodollars = \(Self.sum(table, "nanodollars")), updated_at = excluded.updated_at
             RETURNING \(key), period, nanodollars
             """, [JSONValue.array(rows).text(), String(now.milliseconds)])
         var totals: [String: [String: Money]] = [:]
@@ -118,6 +113,14 @@ extension SpendStore where Self: SQLStore {
         return totals
     }
 
+    /// Stops at the largest integer instead of failing.
+    private static func sum(_ table: String, _ column: String) -> String {
+        """
+        CASE WHEN \(table).\(column) > \(Int64.max) - excluded.\(column) THEN \(Int64.max)
+            ELSE \(table).\(column) + excluded.\(column) END
+        """
+    }
+
     private func add(_ days: [DailyKey: DailySum], _ session: any SQLSession) throws {
         let keys: [(name: String, type: SQLDialect.ColumnType)] = [
             ("day", .text), ("principal", .text), ("model", .text), ("upstream", .text), ("billing_group", .text),
@@ -125,13 +128,15 @@ extension SpendStore where Self: SQLStore {
         let sums = DailySum.columns
         let rows = days.sorted { $0.key < $1.key }.map { day in
             var object: JSONObject = [:]
-            for (name, value) in zip(keys.map(\.name), day.key.values) { object[name] = Self.storable(.string(value)) }
+            for (name, value) in zip(keys.map(\.name), day.key.values) {
+                object[name] = .string(StoredNames.stored(value))
+            }
             for (name, value) in zip(sums, day.value.values) { object[name] = .string(String(value)) }
             return JSONValue.object(object)
         }
         let columns = keys.map(\.name) + sums
         let records = self.dialect.records("$1", keys + sums.map { (name: $0, type: .integer) })
-        let updates = sums.map { "\($0) = spend_daily.\($0) + excluded.\($0)" }.joined(separator: ", ")
+        let updates = sums.map { "\($0) = \(Self.sum("spend_daily", $0))" }.joined(separator: ", ")
         _ = try session.rows(
             """
             INSERT INTO spend_daily (\(columns.joined(separator: ", ")))
@@ -144,18 +149,19 @@ extension SpendStore where Self: SQLStore {
         var last: [String: PrincipalSighting] = [:]
         var groups: [Pair: Set<String>] = [:]
         for sighting in sightings {
-            if let earlier = last[sighting.principal], earlier.at > sighting.at { continue }
-            last[sighting.principal] = sighting
             let day = SpendPeriod.daily.key(at: sighting.at)
             groups[Pair(sighting.principal, day), default: []].formUnion(sighting.groups)
+            if let earlier = last[sighting.principal], earlier.at > sighting.at { continue }
+            last[sighting.principal] = sighting
         }
         let rows = last.values.sorted { $0.principal < $1.principal }.map { sighting in
             var object: JSONObject = [
-                "principal": Self.storable(.string(sighting.principal)),
-                "groups": .string(JSONValue.texts(sighting.groups)), "at": .string(String(sighting.at.milliseconds)),
+                "principal": .string(StoredNames.stored(sighting.principal)),
+                "groups": .string(JSONValue.texts(sighting.groups.map(StoredNames.stored))),
+                "at": .string(String(sighting.at.milliseconds)),
             ]
-            object["email"] = sighting.email.map { Self.storable(.string($0)) }
-            object["name"] = sighting.name.map { Self.storable(.string($0)) }
+            object["email"] = sighting.email.map { .string(StoredNames.withoutZero($0)) }
+            object["name"] = sighting.name.map { .string(StoredNames.withoutZero($0)) }
             return JSONValue.object(object)
         }
         let records = self.dialect.records(
@@ -177,8 +183,8 @@ extension SpendStore where Self: SQLStore {
     private func noteGroups(_ groups: [Pair: Set<String>], _ session: any SQLSession) throws {
         let rows = groups.sorted { ($0.key.period, $0.key.name) < ($1.key.period, $1.key.name) }.map { entry in
             JSONValue.object([
-                "day": .string(entry.key.period), "principal": Self.storable(.string(entry.key.name)),
-                "groups": .string(JSONValue.texts(entry.value.sorted())),
+                "day": .string(entry.key.period), "principal": .string(StoredNames.stored(entry.key.name)),
+                "groups": .string(JSONValue.texts(entry.value.map(StoredNames.stored).sorted())),
             ])
         }
         let records = self.dialect.records("$1", [("day", .text), ("principal", .text), ("groups", .text)])

@@ -19,10 +19,11 @@ extension SpendStore where Self: SQLStore {
             let rows = holds.map { hold -> JSONValue in
                 var object: JSONObject = [
                     "id": .string(hold.id), "request_id": .string(hold.requestID),
-                    "principal": .string(hold.principal), "nanodollars": .string(String(hold.amount.nanodollars)),
+                    "principal": .string(StoredNames.stored(hold.principal)),
+                    "nanodollars": .string(String(hold.amount.nanodollars)),
                     "at": .string(String(now.milliseconds)), "expires_at": .string(String(hold.expiresAt.milliseconds)),
                 ]
-                object["pool"] = hold.pool.map(JSONValue.string)
+                object["pool"] = hold.pool.map { .string(StoredNames.stored($0)) }
                 return .object(object)
             }
             let columns: [(name: String, type: SQLDialect.ColumnType)] = [

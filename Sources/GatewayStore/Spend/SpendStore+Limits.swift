@@ -71,10 +71,11 @@ extension SpendStore where Self: SQLStore {
                 AND expires_at > \(dialect.integer("$5"))
             \(includesHolds ? holds : "")
             """
+        let (people, teams) = (StoredNames(principals), StoredNames(groups))
         let rows = try session.rows(
             sql,
             [
-                JSONValue.texts(principals), JSONValue.texts(groups), JSONValue.texts(periods),
+                JSONValue.texts(people.asked), JSONValue.texts(teams.asked), JSONValue.texts(periods),
                 SpendPeriod.monthly.key(at: now), String(now.milliseconds),
             ])
         var state = SpendState()
@@ -85,8 +86,10 @@ extension SpendStore where Self: SQLStore {
                 }
                 continue
             }
-            guard let name = row[1], let period = row[2], let amount = row[3].flatMap({ Int64($0) }) else { continue }
+            guard let stored = row[1], let period = row[2], let amount = row[3].flatMap({ Int64($0) }) else { continue }
             let money = Money(nanodollars: amount)
+            let isOfGroup = row[0] == "pool" || row[0] == "held-pool"
+            let name = isOfGroup ? teams.original(stored) : people.original(stored)
             switch row[0] {
             case "spend": state.spend[name, default: [:]][period] = money
             case "pool": state.pools[name] = money

@@ -35,7 +35,7 @@ extension SpendStore where Self: SQLStore {
             try self.dialect.lock("spend-limit-request \(request.principal)", in: session)
             let pending = try session.rows(
                 "SELECT count(*) FROM spend_limit_requests WHERE principal = $1 AND status = 'pending'",
-                [request.principal]
+                [StoredNames.stored(request.principal)]
             ).first?[0].flatMap { Int($0) }
             guard (pending ?? 0) < maximumPending else { return false }
             _ = try session.rows(
@@ -45,7 +45,8 @@ extension SpendStore where Self: SQLStore {
                     \(self.dialect.integer("$8")))
                 """,
                 [
-                    request.id, request.principal, request.period.rawValue, String(request.requested),
+                    request.id, StoredNames.stored(request.principal), request.period.rawValue,
+                    String(request.requested),
                     request.present.map { String($0) }, request.reason, request.status.rawValue,
                     String(request.createdAt.milliseconds),
                 ])
@@ -80,7 +81,8 @@ extension SpendStore where Self: SQLStore {
                 ORDER BY sequence DESC LIMIT \(self.dialect.integer("$4"))
                 """,
                 [
-                    query.principal, query.status?.rawValue, cursor ?? String(Int64.max), String(query.limit + 1),
+                    query.principal.map(StoredNames.stored), query.status?.rawValue, cursor ?? String(Int64.max),
+                    String(query.limit + 1),
                 ])
             return (rows.prefix(query.limit).compactMap { self.request($0) }, rows.count > query.limit)
         }

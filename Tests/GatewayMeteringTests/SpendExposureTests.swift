@@ -1,0 +1,584 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Foundation
+import GatewayCore
+import GatewayStore
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import GatewayMetering
+
+@Suite("Spend exposure")
+struct SpendExposureTests {
+    private func money(_ nanodollars: Int64) -> Money { Money(nanodollars: nanodollars) }
+
+    private struct Full: Error {}
+
+    /// Takes a share, or throws.
+    private func take(
+        _ exposure: SpendExposure, _ amount: Int64, left: Int64?, of principal: String = "u",
+        pool: (String, Int64?)? = nil,
+    ) throws -> SpendExposure.Share {
+        let taking = exposure.take(
+            self.money(amount), principal: exposure.counter(ofPrincipal: principal), remaining: left.map(self.money),
+            pool: pool.map { ($0.0, $0.1.map(self.money)) })
+        guard case .taken(let share) = taking else { throw Full() }
+        return share
+    }
+
+    // MARK: Taking and giving back
+
+    @Test("lets requests begin until what runs may use up what is left, and never refuses the first")
+    func takes() throws {
+        let exposure = SpendExposure()
+        // Nothing runs: any one request passes, also one that is larger than what is left.
+        let first = try self.take(exposure, 500, left: 100)
+        #expect(throws: Full.self) { try self.take(exposure, 1, left: 100) }
+        // Other developers and other limits have nothing to do with it.
+        _ = try self.take(exposure, 1, left: 100, of: "v")
+        _ = try self.take(exposure, 1, left: nil)
+        exposure.release(first)
+        _ = try self.take(exposure, 98, left: 100)
+        // 99 of 100 may be used: one more may begin.
+        _ = try self.take(exposure, 500, left: 100)
+        #expect(throws: Full.self) { try self.take(exposure, 1, left: 100) }
+    }
+
+    @Test("counts what a request did cost until it is booked")
+    func settles() throws {
+        let exposure = SpendExposure()
+        let share = try self.take(exposure, 500, left: 100)
+        exposure.settle(share, self.money(60))
+        let second = try self.take(exposure, 40, left: 100)
+        #expect(throws: Full.self) { try self.take(exposure, 1, left: 100) }
+        var entry = SpendWorkshop.entry("u", 60)
+        exposure.booked([entry])
+        #expect(throws: Full.self, "an entry that was not exposed has freed something") {
+            try self.take(exposure, 1, left: 100)
+        }
+        entry.isExposed = true
+        exposure.booked([entry])
+        // The store's counter has the 60 now.
+        _ = try self.take(exposure, 1, left: 41)
+        exposure.release(second)
+    }
+
+    @Test("ends at nothing, whatever came between")
+    func balances() throws {
+        let exposure = SpendExposure()
+        let counter = exposure.counter(ofPrincipal: "u")
+        for round in 0..<200 {
+            var merged: SpendEntry?
+            let shares = try (0..<5).map { try self.take(exposure, Int64($0 + round), left: nil, pool: ("g", nil)) }
+            for (index, share) in shares.enumerated() {
+                if index == 0 {
+                    exposure.release(share)
+                    continue
+                }
+                exposure.settle(share, self.money(Int64(index * 7)))
+                var entry = SpendWorkshop.entry("u", Int64(index * 7), pool: "g")
+                entry.isExposed = true
+                if merged?.merge(entry) == nil { merged = entry }
+            }
+            exposure.booked([try #require(merged)])
+            // Nothing runs, so that a request passes even where nothing is left.
+            let share = try self.take(exposure, 5, left: 0, pool: ("g", 0))
+            #expect(throws: Full.self) { try self.take(exposure, 5, left: 0) }
+            exposure.release(share)
+            #expect(exposure.counter(ofPrincipal: "u") === counter)
+        }
+    }
+
+    @Test("holds the developer and the pool to what each has left")
+    func pools() throws {
+        let exposure = SpendExposure()
+        let first = try self.take(exposure, 80, left: 1000, of: "u", pool: ("g", 50))
+        #expect(throws: Full.self) { try self.take(exposure, 1, left: 1000, of: "v", pool: ("g", 50)) }
+        // What was tried for nothing has left no trace on the developer.
+        let other = try self.take(exposure, 1, left: 1, of: "v", pool: ("h", 50))
+        exposure.release(other)
+        _ = try self.take(exposure, 1, left: 1000, of: "v", pool: ("g", nil))
+        exposure.release(first)
+        _ = try self.take(exposure, 1, left: 1000, of: "w", pool: ("g", 50))
+    }
+
+    // MARK: Waiting
+
+    @Test("calls who waits once when something has changed, and at once when nothing runs")
+    func wakes() throws {
+        let exposure = SpendExposure()
+        let counter = exposure.counter(ofPrincipal: "u")
+        let woken = Tally()
+        counter.onChange { woken.add() }
+        #expect(woken.count == 1, "nothing runs, so nothing would have come")
+        let (first, second) = (try self.take(exposure, 10, left: nil), try self.take(exposure, 10, left: nil))
+        counter.onChange { woken.add() }
+        counter.onChange { woken.add() }
+        #expect(woken.count == 1)
+        exposure.release(first)
+        #expect(woken.count == 3)
+        exposure.settle(second, self.money(3))
+        #expect(woken.count == 3, "called twice")
+    }
+
+    @Test("does not wake who waits for a request to end when another one has only tried")
+    func doesNotWakeForTries() throws {
+        let exposure = SpendExposure()
+        let running = try self.take(exposure, 100, left: 100, pool: ("g", 100))
+        let woken = Tally()
+        exposure.counter(ofPrincipal: "u").onChange { woken.add() }
+        for _ in 0..<100 {
+            #expect(throws: Full.self) { try self.take(exposure, 5, left: 100) }
+            #expect(throws: Full.self) { try self.take(exposure, 5, left: nil, pool: ("g", 100)) }
+        }
+        #expect(woken.count == 0)
+        exposure.release(running)
+        #expect(woken.count == 1)
+    }
+
+    /// What the racing tasks share.
+    private final class Track: Sendable {
+        let exposure = SpendExposure()
+        let granted = Tally()
+        let highest = Mutex<Int64>(0)
+        let finished = Tally()
+
+        func grant(_ amount: Int64) {
+            let sum = self.granted.add(amount)
+            self.highest.withLock { $0 = max($0, sum) }
+        }
+    }
+
+    enum Limited: String, CaseIterable {
+        case developer
+        case pool
+        case both
+    }
+
+    @Test(
+        "never grants more than what is left and one request, and lets everybody through", arguments: Limited.allCases)
+    func race(_ limited: Limited) async {
+        let track = Track()
+        let (left, amount, tasks, rounds): (Int64, Int64, Int, Int) = (250, 100, 64, 100)
+        for task in 0..<tasks {
+            // Not in a group: should one wait for ever, the test must not.
+            Task {
+                let principal = track.exposure.counter(ofPrincipal: limited == .pool ? "u\(task)" : "u")
+                for round in 0..<rounds {
+                    while true {
+                        let taking = track.exposure.take(
+                            Money(nanodollars: amount), principal: principal,
+                            remaining: limited == .pool ? nil : Money(nanodollars: left),
+                            pool: limited == .developer ? nil : ("g", Money(nanodollars: left)))
+                        if case .full(let counter) = taking {
+                            await withCheckedContinuation { continuation in counter.onChange { continuation.resume() } }
+                            continue
+                        }
+                        guard case .taken(let share) = taking else { return }
+                        track.grant(amount)
+                        if round % 3 == 0 { await Task.yield() }
+                        track.granted.add(-amount)
+                        if round % 2 == 0 {
+                            track.exposure.release(share)
+                        } else {
+                            // It cost less, and is booked in a moment.
+                            track.exposure.settle(share, Money(nanodollars: 10))
+                            var entry = SpendWorkshop.entry(
+                                limited == .pool ? "u\(task)" : "u", 10, pool: limited == .developer ? nil : "g")
+                            entry.isExposed = true
+                            track.exposure.booked([entry])
+                        }
+                        break
+                    }
+                }
+                track.finished.add()
+            }
+        }
+        let isOver = await eventually(within: .seconds(60)) { track.finished.count == tasks }
+        #expect(isOver, "\(track.finished.count) of \(tasks) have got through")
+        let highest = track.highest.withLock { $0 }
+        #expect(highest <= left + amount, "\(highest) were granted at a time")
+        #expect(highest > amount, "nothing ran at the same time, so that this shows nothing")
+    }
+
+    @Test("wakes who waits because of a try, when nothing else runs that could")
+    func wakesAfterTries() async throws {
+        let track = Track()
+        // The pool is full for good.
+        _ = try self.take(track.exposure, 100, left: nil, of: "v", pool: ("g", 100))
+        let principal = track.exposure.counter(ofPrincipal: "u")
+        let rounds: Int64 = 20_000
+        Task {
+            while track.finished.count < rounds {
+                for _ in 0..<100 {
+                    let taking = track.exposure.take(
+                        Money(nanodollars: 10), principal: principal, remaining: nil,
+                        pool: ("g", Money(nanodollars: 100)))
+                    if case .taken = taking { Issue.record("a full pool was taken from") }
+                }
+                await Task.yield()
+            }
+        }
+        Task {
+            while track.finished.count < rounds {
+                switch track.exposure.take(
+                    Money(nanodollars: 1), principal: principal, remaining: Money(nanodollars: 1), pool: nil)
+                {
+                case .taken(let share): track.exposure.release(share)
+                case .full(let counter):
+                    await withCheckedContinuation { continuation in counter.onChange { continuation.resume() } }
+                }
+                track.finished.add()
+            }
+        }
+        let isOver = await eventually(within: .seconds(60)) { track.finished.count >= rounds }
+        #expect(isOver, "waits for ever, after \(track.finished.count) rounds")
+        if !isOver { track.finished.add(rounds) }
+    }
+
+    @Test("keeps counting what runs when very many others have come by")
+    func manyCounters() throws {
+        let exposure = SpendExposure()
+        // Both are known before the many; one runs already, the other begins when it may have been forgotten.
+        let running = try self.take(exposure, 100, left: 100, of: "running")
+        let idle = exposure.counter(ofPrincipal: "idle")
+        for index in 0..<100_001 { _ = exposure.counter(ofPrincipal: "u\(index)") }
+        #expect(throws: Full.self) { try self.take(exposure, 1, left: 100, of: "running") }
+        exposure.release(running)
+
+        let taking = exposure.take(self.money(100), principal: idle, remaining: self.money(100), pool: nil)
+        guard case .taken(let share) = taking else { throw Full() }
+        exposure.settle(share, self.money(100))
+        var entry = SpendWorkshop.entry("idle", 100)
+        entry.isExposed = true
+        exposure.booked([entry])
+        // All is booked: one request begins, and a second one waits.
+        _ = try self.take(exposure, 100, left: 100, of: "idle")
+        #expect(throws: Full.self) { try self.take(exposure, 100, left: 100, of: "idle") }
+    }
+
+    @Test("forgets those on which nothing runs when there are very many")
+    func forgetsIdleCounters() throws {
+        let exposure = SpendExposure()
+        weak var idle = exposure.counter(ofPrincipal: "idle")
+        weak var running: SpendExposure.Counter?
+        let share: SpendExposure.Share
+        do {
+            share = try self.take(exposure, 1, left: nil, of: "running")
+            running = exposure.counter(ofPrincipal: "running")
+        }
+        #expect(idle != nil)
+        for index in 0..<100_001 { _ = exposure.counter(ofPrincipal: "u\(index)") }
+        #expect(idle == nil, "the memory that developers take is never given back")
+        #expect(running != nil)
+        exposure.release(share)
+    }
+}
+
+@Suite("Spend near a limit")
+struct SpendNearLimitTests {
+    private final class Outcomes: Sendable {
+        private let list = Mutex<[SpendReservation]>([])
+
+        func add(_ outcome: SpendReservation) { self.list.withLock { $0.append(outcome) } }
+        var all: [SpendReservation] { self.list.withLock { $0 } }
+        var grants: [SpendGrant] {
+            self.all.compactMap { if case .granted(let grant) = $0 { grant } else { nil } }
+        }
+        var refusals: [SpendRefusal] {
+            self.all.compactMap { if case .refused(let refusal) = $0 { refusal } else { nil } }
+        }
+    }
+
+    private struct Blocked: Error {
+        let refusal: SpendRefusal
+    }
+
+    private func control(
+        _ shop: SpendWorkshop, _ ledger: SpendLedger, failsClosed: Bool = false, tag: String? = nil,
+        audit: CapturingAudit = CapturingAudit(),
+    ) -> SpendControl {
+        var settings = AdminSettings()
+        settings.billingGroupTag = tag
+        return SpendControl(
+            settings: settings, failsClosed: failsClosed, isExact: false,
+            pricer: Pricer(PricingSettings()),
+            services: SpendControl.Services(
+                ledger: ledger, guardian: shop.guardian, exposure: shop.exposure, holds: shop.holds,
+                watch: SpendWatch()),
+            audit: audit, log: shop.logged.logger)
+    }
+
+    private func check(_ control: SpendControl, _ principal: Principal) async -> SpendVerdict {
+        await withCheckedContinuation { continuation in
+            let verdict = control.check(principal, requestID: RequestID()) { continuation.resume(returning: $0) }
+            if let verdict { continuation.resume(returning: verdict) }
+        }
+    }
+
+    private func allowance(_ control: SpendControl, _ principal: Principal) async throws -> SpendAllowance {
+        switch await self.check(control, principal) {
+        case .allowed(let allowance): return allowance
+        case .blocked(let refusal): throw Blocked(refusal: refusal)
+        }
+    }
+
+    /// Reserves; the outcome is in `outcomes` at once or later.
+    private func reserve(
+        _ control: SpendControl, _ principal: Principal, _ allowance: SpendAllowance, _ cents: Int64,
+        billingGroup: String? = nil, into outcomes: Outcomes,
+    ) {
+        let outcome = control.reserve(
+            principal, allowance, worstCase: Money(cents: cents), billingGroup: billingGroup, requestID: RequestID()
+        ) { outcomes.add($0) }
+        if let outcome { outcomes.add(outcome) }
+    }
+
+    private func record(_ control: SpendControl, _ principal: String, _ grant: SpendGrant, _ cents: Int64) {
+        control.record(
+            SpendWorkshop.entry(principal, cents * Money.perCent), grant, TokenUsage(), hasUsage: true, billing: .none)
+    }
+
+    private let developer = Principal(subject: "u")
+
+    @Test("lets a second request wait until the first has ended, and then begin")
+    func waits() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            try await shop.put(.user("u"), .daily, 100)
+            let control = self.control(shop, shop.ledger(nil))
+            let allowance = try await self.allowance(control, self.developer)
+            let (first, second) = (Outcomes(), Outcomes())
+            self.reserve(control, self.developer, allowance, 100, into: first)
+            self.reserve(control, self.developer, allowance, 100, into: second)
+            #expect(first.grants.count == 1)
+            #expect(second.all.isEmpty, "two requests of the whole limit have begun")
+            control.release(first.grants[0])
+            #expect(await eventually { second.grants.count == 1 })
+            #expect(second.all.count == 1, "answered twice")
+        }
+    }
+
+    @Test("refuses the second request when the first has used up what was left")
+    func refusesAfterWait() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            try await shop.put(.user("u"), .daily, 100)
+            let audit = CapturingAudit()
+            let control = self.control(shop, shop.ledger(nil), audit: audit)
+            let allowance = try await self.allowance(control, self.developer)
+            let (first, second) = (Outcomes(), Outcomes())
+            self.reserve(control, self.developer, allowance, 150, into: first)
+            self.reserve(control, self.developer, allowance, 1, into: second)
+            self.record(control, "u", try #require(first.grants.first), 120)
+            #expect(await eventually { second.all.count == 1 })
+            #expect(second.refusals.first?.message.hasPrefix("spend limit reached · daily limit") == true)
+            #expect(audit.events("spend.blocked").count == 1)
+            guard case .blocked = await self.check(control, self.developer) else {
+                Issue.record("a developer over the limit may begin")
+                return
+            }
+        }
+    }
+
+    @Test("lets the second request begin when the first has cost less than it might have")
+    func beginsAfterCheapRequest() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            try await shop.put(.group("g"), .monthly, nil, pool: 100)
+            let member = Principal(subject: "u", groups: ["g"])
+            let control = self.control(shop, shop.ledger(nil))
+            let allowance = try await self.allowance(control, member)
+            let (first, second) = (Outcomes(), Outcomes())
+            self.reserve(control, member, allowance, 150, into: first)
+            self.reserve(control, member, allowance, 1, into: second)
+            #expect(first.grants.first?.pool == "g")
+            #expect(second.all.isEmpty, "the pool was not held to what it has left")
+            self.record(control, "u", try #require(first.grants.first), 2)
+            #expect(await eventually { second.grants.count == 1 })
+        }
+    }
+
+    /// What one busy developer's requests come to.
+    private final class Tallies: Sendable {
+        let answered = Tally()
+        let granted = Tally()
+        let spent = Tally()
+    }
+
+    @Test("does not let a request begin on what was left before the last booking")
+    func staleAllowances() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            try await shop.put(.user("u"), .daily, 100)
+            let ledger = shop.ledger(nil)
+            let control = self.control(shop, ledger)
+            // Both are checked; the second one's thread is late.
+            let allowances = (
+                try await self.allowance(control, self.developer), try await self.allowance(control, self.developer)
+            )
+            let (first, second) = (Outcomes(), Outcomes())
+            self.reserve(control, self.developer, allowances.0, 100, into: first)
+            self.record(control, "u", try #require(first.grants.first), 100)
+            await ledger.flush(within: .seconds(10))
+            self.reserve(control, self.developer, allowances.1, 100, into: second)
+            #expect(await eventually { second.all.count == 1 })
+            #expect(second.refusals.count == 1)
+        }
+    }
+
+    @Test("is passed by little, however many come at once, and everybody is answered")
+    func neverOvershoots() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            try await shop.put(.organization, .daily, 1000)
+            let ledger = shop.ledger(nil)
+            let control = self.control(shop, ledger)
+            let tallies = Tallies()
+            for index in 0..<60 {
+                Task {
+                    defer { tallies.answered.add() }
+                    guard case .allowed(let allowance) = await self.check(control, self.developer) else { return }
+                    let reservation = await withCheckedContinuation { continuation in
+                        let outcome = control.reserve(
+                            self.developer, allowance, worstCase: Money(cents: 100), billingGroup: nil,
+                            requestID: RequestID()
+                        ) { continuation.resume(returning: $0) }
+                        if let outcome { continuation.resume(returning: outcome) }
+                    }
+                    guard case .granted(let grant) = reservation else { return }
+                    tallies.granted.add()
+                    await Task.yield()
+                    if index % 5 == 0 {
+                        control.release(grant)
+                    } else {
+                        let cents = Int64(40 + index)
+                        tallies.spent.add(cents)
+                        self.record(control, "u", grant, cents)
+                    }
+                }
+            }
+            let isOver = await eventually(within: .seconds(60)) { tallies.answered.count == 60 }
+            #expect(isOver, "\(tallies.answered.count) of 60 were answered")
+            await ledger.close(within: .seconds(10))
+            #expect(try await shop.spend("u") == tallies.spent.count * Money.perCent)
+            #expect(tallies.spent.count >= 1000, "requests were refused although something was left")
+            // One request, and for each thread one that was stopped between its check and its reservation.
+            let bound = Int64(1100 + 100 * ProcessInfo.processInfo.activeProcessorCount)
+            #expect(tallies.spent.count < bound, "\(tallies.spent.count) cents were spent under a limit of 1000")
+            #expect(tallies.granted.count > 10)
+        }
+    }
+
+    @Test("does not matter to a developer without a limit")
+    func unlimited() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            let control = self.control(shop, shop.ledger(nil))
+            let allowance = try await self.allowance(control, self.developer)
+            let outcomes = Outcomes()
+            for _ in 0..<50 { self.reserve(control, self.developer, allowance, .max, into: outcomes) }
+            #expect(outcomes.grants.count == 50)
+        }
+    }
+
+    @Test("passes requests unchecked while limits cannot be read, and lets a pool pay afterwards")
+    func failsOpen() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            try await shop.put(.user("u"), .daily, 0)
+            try await shop.put(.group("g"), .monthly, nil, pool: 100)
+            let ledger = shop.ledger(nil)
+            let control = self.control(shop, ledger)
+            let member = Principal(subject: "u", groups: ["g", "h"])
+            shop.store.set(.reading, .failing(.unavailable("gone")))
+            let allowance = try await self.allowance(control, member)
+            #expect(allowance.headers.isEmpty)
+            let outcomes = Outcomes()
+            self.reserve(control, member, allowance, 100, into: outcomes)
+            let grant = try #require(outcomes.grants.first)
+            #expect((grant.pool, grant.undecided) == (nil, ["g", "h"]))
+            self.record(control, "u", grant, 5)
+            await ledger.close(within: .seconds(10))
+            let state = try await shop.store.real.spendState(principals: ["u"], groups: ["g"], now: .now)
+            #expect(state.pools == ["g": Money(cents: 5)])
+            #expect(try await shop.spend("u") == 5 * Money.perCent)
+        }
+    }
+
+    @Test("refuses requests while limits cannot be read, where the operator wants that")
+    func failsClosed() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            let audit = CapturingAudit()
+            let control = self.control(shop, shop.ledger(nil), failsClosed: true, audit: audit)
+            shop.store.set(.reading, .failing(.unavailable("gone")))
+            for _ in 0..<3 {
+                guard case .blocked(let refusal) = await self.check(control, self.developer) else {
+                    Issue.record("an unchecked request may begin")
+                    return
+                }
+                #expect(refusal.message == "spend limit unavailable")
+            }
+            #expect(audit.events("spend.blocked").map { $0["cause"] } == ["store_error", "store_error", "store_error"])
+            shop.store.set(.reading, .well)
+            let isBack = await eventually {
+                if case .allowed = await self.check(control, self.developer) { true } else { false }
+            }
+            #expect(isBack)
+        }
+    }
+
+    @Test("lets the pool pay that a request names, and refuses when that one is exhausted")
+    func namedPools() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            try await shop.put(.group("g"), .monthly, nil, pool: 900)
+            try await shop.put(.group("h"), .monthly, nil, pool: 100)
+            let audit = CapturingAudit()
+            let control = self.control(shop, shop.ledger(nil), audit: audit)
+            let member = Principal(subject: "u", groups: ["g", "h"])
+            let outcomes = Outcomes()
+            for named in [nil, "h", "no pool"] {
+                let allowance = try await self.allowance(control, member)
+                self.reserve(control, member, allowance, 1, billingGroup: named, into: outcomes)
+            }
+            #expect(outcomes.grants.map(\.pool) == ["g", "h", "g"])
+            try await shop.store.book([SpendWorkshop.bookable("v", 100 * Money.perCent, pool: "h")], [], now: .now)
+            shop.guardian.forget()
+            let allowance = try await self.allowance(control, member)
+            self.reserve(control, member, allowance, 1, billingGroup: "h", into: outcomes)
+            #expect(outcomes.refusals.first?.message.hasPrefix("This request exceeds your group's budget.") == true)
+            #expect(audit.events("spend.blocked").map { $0["groups"] } == [["h"]])
+            self.reserve(control, member, allowance, 1, into: outcomes)
+            #expect(outcomes.grants.last?.pool == "g")
+        }
+    }
+
+    @Test("writes an audit line for a metered request where requests name their groups")
+    func audits() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            let audit = CapturingAudit()
+            let ledger = shop.ledger(nil)
+            let control = self.control(shop, ledger, tag: "team", audit: audit)
+            var entry = SpendWorkshop.entry("u", 10_500_000)
+            entry.billingGroup = "g"
+            var usage = TokenUsage(input: 1000, output: 500)
+            (usage.cacheRead, usage.cacheWrite5m, usage.cacheWrite1h) = (3, 4, 5)
+            control.record(entry, SpendGrant(), usage, hasUsage: true, billing: .group("g"))
+            control.record(entry, SpendGrant(), usage, hasUsage: false, billing: .ignored)
+            control.record(entry, SpendGrant(), usage, hasUsage: false, billing: .none)
+            let lines = audit.events("spend.metered").map {
+                String(decoding: $0.line(at: SpendFixtures.now), as: UTF8.self)
+            }
+            let id = entry.requestIDs[0]
+            #expect(
+                lines == [
+                    #"{"ts":"2026-11-23T05:24:39.000Z","evt":"spend.metered","request_id":"\#(id)","sub":"u","#
+                        + #""billing_group":"g","model":"m","upstream":"up","input_tokens":1000,"output_tokens":500,"#
+                        + #""cache_read_input_tokens":3,"cache_creation_input_tokens":9,"cents":1.05}"#,
+                    #"{"ts":"2026-11-23T05:24:39.000Z","evt":"spend.metered","request_id":"\#(id)","sub":"u","#
+                        + #""billing_group_ignored":true,"model":"m","upstream":"up","input_tokens":1000,"#
+                        + #""output_tokens":500,"cents":1.05}"#,
+                    #"{"ts":"2026-11-23T05:24:39.000Z","evt":"spend.metered","request_id":"\#(id)","sub":"u","#
+                        + #""model":"m","upstream":"up","input_tokens":1000,"output_tokens":500,"cents":1.05}"#,
+                ])
+            let silent = CapturingAudit()
+            self.control(shop, ledger, audit: silent).record(entry, SpendGrant(), usage, hasUsage: true, billing: .none)
+            #expect(silent.events("spend.metered").isEmpty)
+            await ledger.close(within: .seconds(10))
+        }
+    }
+}

@@ -28,6 +28,7 @@ final class TroubledStore: SpendStore, SQLStore {
     private struct State {
         var moods: [Call: Mood] = [:]
         var held: [Call: [CheckedContinuation<Void, Never>]] = [:]
+        var ended: [Call: Int] = [:]
         var readings: [[String]] = []
         var bookings: [(entries: [SpendEntry], sightings: [PrincipalSighting], at: ContinuousClock.Instant)] = []
         var refuses: (@Sendable (SpendEntry) -> StoreError?)?
@@ -58,10 +59,14 @@ final class TroubledStore: SpendStore, SQLStore {
     var bookings: [(entries: [SpendEntry], sightings: [PrincipalSighting], at: ContinuousClock.Instant)] {
         self.state.withLock { $0.bookings }
     }
+    /// Calls that have been answered.
+    func ended(_ call: Call) -> Int { self.state.withLock { $0.ended[call] ?? 0 } }
+    /// Calls that wait.
     func held(_ call: Call) -> Int { self.state.withLock { $0.held[call]?.count ?? 0 } }
 
     private func run<Value: Sendable>(_ call: Call, _ body: () async throws -> Value) async throws -> Value {
         func mood() -> Mood { self.state.withLock { $0.moods[call] ?? .well } }
+        defer { self.state.withLock { $0.ended[call, default: 0] += 1 } }
         var answer: Value?
         while true {
             switch mood() {

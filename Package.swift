@@ -192,7 +192,8 @@ let package = Package(
         .testTarget(
             name: "GatewayServerTests",
             dependencies: [
-                "GatewayServer", "GatewayConfig", "GatewayCore", "GatewayIdentity", "GatewayProviders", log,
+                "GatewayServer", "GatewayConfig", "GatewayCore", "GatewayIdentity", "GatewayProviders", "TestSupport",
+                log,
             ],
             swiftSettings: strict),
         .testTarget(

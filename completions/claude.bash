@@ -110,7 +110,7 @@ _claude() {
         " spend alerts test") COMPREPLY=($(compgen -W "--json --help -h" -- "$cur")) ;;
         " config") COMPREPLY=($(compgen -W "validate explain diff schema --help -h" -- "$cur")) ;;
         " config validate") COMPREPLY=($(compgen -W "--strict --online --format --json --help -h" -- "$cur")) ;;
-        " config explain") COMPREPLY=($(compgen -W "--email --groups --model --json --help -h" -- "$cur")) ;;
+        " config explain") COMPREPLY=($(compgen -W "--email --groups --model --online --json --help -h" -- "$cur")) ;;
         " config diff") COMPREPLY=($(compgen -W "--json --help -h" -- "$cur")) ;;
         " config schema") COMPREPLY=($(compgen -W "--help -h" -- "$cur")) ;;
         " completion") COMPREPLY=($(compgen -W "--help -h" -- "$cur")) ;;

@@ -135,6 +135,7 @@ complete -c claude -n '__fish_seen_subcommand_from config; and __fish_seen_subco
 complete -c claude -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from explain' -l email -x -d 'The developer\'s e-mail address.'
 complete -c claude -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from explain' -l groups -x -d 'The developer\'s groups, separated by commas.'
 complete -c claude -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from explain' -l model -x -d 'A model, as the developer\'s client sends it.'
+complete -c claude -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from explain' -l online -d 'Ask the store which spend limits count.'
 complete -c claude -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from explain' -l json -d 'Print the result as JSON.'
 complete -c claude -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from explain' -l help -s h -d 'Show this help.'
 complete -c claude -n '__fish_seen_subcommand_from config; and __fish_seen_subcommand_from explain' -F

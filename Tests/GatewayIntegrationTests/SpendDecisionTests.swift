@@ -6,8 +6,12 @@ import GatewayCore
 import GatewayHTTPClient
 import GatewayMetering
 import GatewayServer
+import GatewayStore
+import Synchronization
 import TestSupport
 import Testing
+
+@testable import ClaudeCommands
 
 /// What developers ask for, what administrators decide, and what webhooks are told, on a whole gateway.
 @Suite("Decisions about spend")
@@ -213,5 +217,39 @@ struct SpendDecisionTests {
             #expect(cheap.status == 200)
         }
         await upstream.stop()
+    }
+
+    @Test("config explain --online asks the store which limits count")
+    func explain() async throws {
+        let folder = NSTemporaryDirectory() + "/explain-\(RandomToken.make())"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let store = try SQLiteStore(path: folder + "/store.sqlite")
+        try await store.migrate { _ in }
+        let now = Timestamp.now
+        _ = try await store.upsertLimit(.group("eng"), .daily, actor: "test", reason: nil, now: now) { _ in
+            SpendLimit(
+                id: "spl_1", scope: .group("eng"), period: .daily, amount: 1250, createdAt: now, updatedAt: now)
+        }
+        await store.close()
+        let text = """
+            listen: { port: 8080, public_url: "http://127.0.0.1:8080" }
+            oidc: { issuer: "https://idp.example.com", client_id: a, client_secret: b }
+            session: { jwt_secret: \(TestGateway.secret) }
+            store: { sqlite_path: \(folder)/store.sqlite }
+            upstreams: [{ provider: anthropic, auth: { api_key: k } }]
+            admin: {}
+            """
+        try Data(text.utf8).write(to: URL(fileURLWithPath: folder + "/gateway.yaml"))
+        let out = Mutex("")
+        let terminal = Terminal(
+            environment: [:], isInteractive: false, out: { text in out.withLock { $0 += text } },
+            err: { text in out.withLock { $0 += text } })
+        let arguments = ["config", "explain", folder + "/gateway.yaml", "--groups", "eng"]
+        #expect(await CommandTable.main(arguments + ["--online"], in: terminal) == .success)
+        #expect(out.withLock { $0 }.contains("daily: $12.50, of the group eng"), "\(out.withLock { $0 })")
+        out.withLock { $0 = "" }
+        #expect(await CommandTable.main(arguments, in: terminal) == .success)
+        #expect(!out.withLock { $0 }.contains("Spend limits"))
     }
 }

@@ -157,15 +157,16 @@ struct SpendWorkshop: Sendable {
             log: self.logged.logger)
     }
 
+    /// Asks the guard, at once or later.
     func ask(_ principal: String, groups: [String] = []) async -> SpendReading? {
-        await withCheckedContinuation { continuation in
-            let caller = SpendCaller(principal: principal, groups: groups)
-            switch self.guardian.read(caller, { continuation.resume(returning: $0) }) {
-            case .known(let reading, _): continuation.resume(returning: reading)
-            case .unavailable: continuation.resume(returning: nil)
+        let caller = SpendCaller(principal: principal, groups: groups)
+        return await Answer.of { done in
+            switch self.guardian.read(caller, done) {
+            case .known(let reading, _): done(reading)
+            case .unavailable: done(nil)
             case .later: break
             }
-        }
+        }.flatMap { $0 }
     }
 
     /// This month's spend of a developer, as the store's counters say.
@@ -194,6 +195,42 @@ struct SpendWorkshop: Sendable {
     func put(_ scope: SpendScope, _ period: SpendPeriod, _ amount: Int64?, pool: Int64? = nil) async throws {
         let limit = SpendFixtures.limit(scope, period, amount, pool: pool)
         _ = try await self.store.upsertLimit(scope, period, actor: "test", reason: nil, now: .now) { _ in limit }
+    }
+}
+
+/// What a callback is called with. One that is never called fails the test and does not stop it.
+enum Answer {
+    private final class Slot<Value: Sendable>: Sendable {
+        private let continuation = Mutex<CheckedContinuation<Value?, Never>?>(nil)
+
+        init(_ continuation: CheckedContinuation<Value?, Never>) {
+            self.continuation.withLock { $0 = continuation }
+        }
+
+        /// - Returns: Whether nobody has before.
+        func fill(_ value: Value?) -> Bool {
+            let continuation = self.continuation.withLock { slot in
+                defer { slot = nil }
+                return slot
+            }
+            continuation?.resume(returning: value)
+            return continuation != nil
+        }
+    }
+
+    /// - Returns: `nil` when none has come within half a minute.
+    static func of<Value: Sendable>(_ body: (@escaping @Sendable (Value) -> Void) -> Void) async -> Value? {
+        await withCheckedContinuation { continuation in
+            let slot = Slot<Value>(continuation)
+            let timer = Task {
+                try await Task.sleep(for: .seconds(30))
+                if slot.fill(nil) { Issue.record("no answer has come") }
+            }
+            body { value in
+                timer.cancel()
+                if !slot.fill(value) { Issue.record("answered twice, or after half a minute") }
+            }
+        }
     }
 }
 
@@ -299,11 +336,10 @@ struct SpendGuardTests {
             guard case .known(let reading, _) = shop.guardian.read(second, { _ in }) else { return nil }
             return reading
         }
-        return await withCheckedContinuation { continuation in
-            let answer = shop.guardian.read(first) { _ in continuation.resume(returning: next()) }
-            if case .later = answer { return }
-            continuation.resume(returning: next())
-        }
+        return await Answer.of { done in
+            if case .later = shop.guardian.read(first, { _ in done(next()) }) { return }
+            done(next())
+        }.flatMap { $0 }
     }
 
     private let developer = SpendCaller(principal: "u", groups: [])

@@ -309,6 +309,35 @@ enum SpendConformance {
         #expect(state.pools == [group: Money(nanodollars: 5)])
     }
 
+    /// A name that is stored in another form is still the same name to all who ask.
+    static func changedNames(_ subject: Subject) async throws {
+        let store = subject.store
+        for name in [String(repeating: "é", count: 400), "a\0b"] {
+            let group = "g" + name
+            try await store.book(
+                [self.entry(name, 5)], [self.sighting(name, groups: [group], email: "u@x")], now: self.now)
+
+            let totals = try await store.book([self.entry(name, 2)], [], now: self.now).totals
+            #expect(totals.spend[name]?["2026-11"] == Money(nanodollars: 7), "guards are told of somebody else")
+            #expect(try await store.identities([name])[name]?.email == "u@x")
+            var query = SpendReportQuery(from: try self.time("2026-11-23"), to: try self.time("2026-11-24"))
+            query.principals = [name]
+            #expect(try await store.report(query).map(\.amount.nanodollars) == [7])
+            query.principals = []
+            query.groups = [group]
+            #expect(try await store.report(query).map(\.amount.nanodollars) == [7])
+            guard !name.utf8.contains(0) else { continue }
+            // An administrator can only write the name as it is.
+            let pool = SpendLimit.Pool(amount: 100, isPaused: false)
+            let limit = self.limit("l", .group(group), .monthly, 5, pool: pool)
+            #expect(try await self.put(limit, in: store).after?.poolSpend == Money(nanodollars: 7))
+            _ = try await store.book([self.entry(name, 1, pool: group)], [], now: self.now)
+            #expect(try await store.limit(id: "l", now: self.now)?.poolSpend == Money(nanodollars: 8))
+            let state = try await store.spendState(principals: [name], groups: [group], now: self.now)
+            #expect(state.pools == [group: Money(nanodollars: 8)])
+        }
+    }
+
     static func extremes(_ subject: Subject) async throws {
         let store = subject.store
         // No configured price reaches that; what does must block and not wrap, fail or vanish.
@@ -988,6 +1017,7 @@ enum SpendConformance {
         ("merged entries", merged), ("questions", question), ("undecided pools", undecidedPools),
         ("U+0000 in entries", nullCharacters), ("U+0000 in identities", nullCharactersOfIdentities),
         ("U+0000 in callers", nullCharactersOfCallers), ("extremes", extremes), ("long names", longNames),
+        ("names that are stored in another form", changedNames),
         ("many at once", manyAtOnce),
         ("concurrent bookings", concurrentBookings), ("concurrent repetition", concurrentRepetition),
         ("the ledger's name", ledgerName), ("changes of limits", limitChanges), ("values of limits", limitValues),

@@ -96,7 +96,7 @@ package final class SpendExposure: Sendable {
 
     /// Those on which nothing runs, and which nobody holds to run something on them.
     private static func dropIdle(_ counters: inout [Name: Counter]) {
-        for name in counters.keys {
+        for name in Array(counters.keys) {
             guard let counter = counters[name], counter.requests.load(ordering: .sequentiallyConsistent) <= 0 else {
                 continue
             }

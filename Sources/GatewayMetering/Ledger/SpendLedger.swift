@@ -152,9 +152,10 @@ package final class SpendLedger: Sendable {
         }
         try? await Bounded.run(within: Self.patience) { await self.attempt(number, entries, sightings) }
         // Being on the disk as well does no harm: an entry is booked once.
-        guard let late = self.state.withLock({ $0.inFlight.removeValue(forKey: number) }) else { return }
+        guard let late = self.state.withLock({ $0.inFlight[number] }) else { return }
         self.fallDown("the store takes more than \(Self.patience) for a write")
-        self.keep(late, alsoBooked: true)
+        guard self.keep(late, alsoBooked: true) else { return }
+        self.state.withLock { $0.inFlight[number] = nil }
     }
 
     private func attempt(_ number: Int, _ entries: [SpendEntry], _ sightings: [PrincipalSighting]) async {
@@ -225,16 +226,20 @@ package final class SpendLedger: Sendable {
 
     // MARK: Outages
 
-    private func keep(_ entries: [SpendEntry], alsoBooked: Bool = false) {
-        guard !entries.isEmpty else { return }
+    /// - Parameter alsoBooked: Whether a write of them is under way, which then still is to tell how it ended.
+    /// - Returns: Whether the disk has them.
+    @discardableResult
+    private func keep(_ entries: [SpendEntry], alsoBooked: Bool = false) -> Bool {
+        guard !entries.isEmpty else { return true }
         do throws(SpendJournal.Failure) {
             guard let journal else { throw .io("there is no folder for a journal", 2) }
             try journal.append(entries)
             if !alsoBooked { self.exposure.booked(entries) }
             // The store may have come back since this was decided: nobody would look at the journal again.
             if !self.state.withLock({ $0.isDown || $0.isClosed }) { Task { await self.recover() } }
+            return true
         } catch {
-            guard !alsoBooked else { return }
+            guard !alsoBooked else { return false }
             let lost = self.state.withLock { state -> [SpendEntry] in
                 // Kept at the front: they are the oldest.
                 let room = max(0, Self.memoryLimit - state.entries.count)
@@ -246,6 +251,7 @@ package final class SpendLedger: Sendable {
                 self.noteLoss(entry, "the store is away, the journal cannot be written and memory is full: \(error)")
             }
             self.exposure.booked(lost)
+            return false
         }
     }
 

@@ -153,7 +153,7 @@ struct ConfigurationAdvice {
                 else { continue }
                 report.warning(
                     target.value,
-                    "has no known price for '\(id.singleLine)', so it is metered at the highest one; add it under pricing.overrides."
+                    "has no known price for '\(id.singleLine)', so it is metered at that of unknown models; add it under pricing.overrides, or set pricing.unknown_model."
                 )
             }
         }

@@ -90,6 +90,7 @@ extension SpendStore where Self: SQLStore {
         _ sums: [Pair: Money], to table: String, key: String, now: Timestamp, _ session: any SQLSession,
     ) throws -> [String: [String: Money]] {
         guard !sums.isEmpty else { return [:] }
+        let names = StoredNames(sums.keys.lazy.map(\.name))
         let rows = sums.sorted { ($0.key.name, $0.key.period) < ($1.key.name, $1.key.period) }.map { sum in
             JSONValue.object([
                 "name": .string(StoredNames.stored(sum.key.name)), "period": .string(sum.key.period),
@@ -108,7 +109,7 @@ extension SpendStore where Self: SQLStore {
         var totals: [String: [String: Money]] = [:]
         for row in after {
             guard let name = row[0], let period = row[1], let sum = row[2].flatMap({ Int64($0) }) else { continue }
-            totals[name, default: [:]][period] = Money(nanodollars: sum)
+            totals[names.original(name), default: [:]][period] = Money(nanodollars: sum)
         }
         return totals
     }

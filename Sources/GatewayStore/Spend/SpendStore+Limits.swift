@@ -175,14 +175,14 @@ extension SpendStore where Self: SQLStore {
                     AND (ledger.billing_group = $1 OR (ledger.billing_group IS NULL AND \(isMember)))
             ) AS spent WHERE total IS NOT NULL
             ON CONFLICT (rbac_group_id, period) DO NOTHING
-            """, [group, month, String(now.milliseconds), start])
+            """, [StoredNames.stored(group), month, String(now.milliseconds), start])
     }
 
     private func poolSpend(of limit: SpendLimit, now: Timestamp, _ session: any SQLSession) throws -> Money? {
         guard limit.pool != nil, case .group(let name) = limit.scope else { return nil }
         let rows = try session.rows(
             "SELECT nanodollars FROM pooled_spend WHERE rbac_group_id = $1 AND period = $2",
-            [name, SpendPeriod.monthly.key(at: now)])
+            [StoredNames.stored(name), SpendPeriod.monthly.key(at: now)])
         return Money(nanodollars: rows.first?[0].flatMap { Int64($0) } ?? 0)
     }
 

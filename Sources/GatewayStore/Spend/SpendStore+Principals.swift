@@ -73,16 +73,18 @@ extension SpendStore where Self: SQLStore {
 
     package func identities(_ principals: [String]) async throws -> [String: PrincipalIdentity] {
         guard !principals.isEmpty else { return [:] }
+        let names = StoredNames(principals)
         return try await self.reading(timeout: .seconds(5)) { session in
             let rows = try session.rows(
                 """
                 SELECT principal, email, name, groups FROM principal_emails
                 WHERE principal IN \(self.dialect.list("$1"))
-                """, [JSONValue.texts(principals)])
+                """, [JSONValue.texts(names.asked)])
             var found: [String: PrincipalIdentity] = [:]
             for row in rows {
                 let groups = row[3].flatMap { try? JSONValue(parsing: $0.utf8) }?.array?.compactMap(\.string)
-                found[row[0] ?? ""] = PrincipalIdentity(email: row[1], name: row[2], groups: groups ?? [])
+                found[names.original(row[0] ?? "")] = PrincipalIdentity(
+                    email: row[1], name: row[2], groups: groups ?? [])
             }
             return found
         }

@@ -42,9 +42,11 @@ extension SpendStore where Self: SQLStore {
         for (column, wanted) in [
             ("principal", query.principals), ("model", query.models), ("upstream", query.upstreams),
         ] where !wanted.isEmpty {
-            conditions.append("sums.\(column) IN \(dialect.list(parameter(JSONValue.texts(wanted))))")
+            let names = JSONValue.texts(StoredNames(wanted).asked)
+            conditions.append("sums.\(column) IN \(dialect.list(parameter(names)))")
         }
         if query.by.contains(.group) || !query.groups.isEmpty {
+            let groups = StoredNames(query.groups).asked
             // A developer's spend shows under every group that he was in on that day.
             let member =
                 dialect == .postgres
@@ -54,10 +56,10 @@ extension SpendStore where Self: SQLStore {
             if query.by.contains(.group) {
                 from += " LEFT JOIN \(dialect == .postgres ? "LATERAL " : "")\(member) ON true"
                 if !query.groups.isEmpty {
-                    conditions.append("\(name) IN \(dialect.list(parameter(JSONValue.texts(query.groups))))")
+                    conditions.append("\(name) IN \(dialect.list(parameter(JSONValue.texts(groups))))")
                 }
             } else {
-                let wanted = dialect.list(parameter(JSONValue.texts(query.groups)))
+                let wanted = dialect.list(parameter(JSONValue.texts(groups)))
                 conditions.append("EXISTS (SELECT 1 FROM \(member) WHERE \(name) IN \(wanted))")
             }
         }

@@ -705,7 +705,7 @@ struct SpendLedgerTests {
                 shop.store.refuse { $0.principal == "bad" ? .refused(sqlState: "22003", "out of range") : nil }
                 shop.store.set(.booking, .well)
                 // Longer than several attempts take.
-                #expect(await eventually(within: .seconds(3)) { folder.files.isEmpty })
+                #expect(await eventually { folder.files.isEmpty })
                 #expect(try await shop.spend("u") == 5)
                 #expect(try await shop.spend("v") == 5)
                 #expect(shop.logged.lines("sub=bad").count == 1)

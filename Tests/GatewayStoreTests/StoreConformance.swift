@@ -213,9 +213,14 @@ struct PostgresStoreTests {
             let now = Timestamp.now
             _ = try await store.insert("v", forKey: "k", expiresAt: now.advanced(bySeconds: 60), now: now)
             let lock = Task.detached {
-                try await TestStores.psql("BEGIN; LOCK TABLE \(schema).kv; SELECT pg_sleep(8); COMMIT")
+                try await TestStores.psql("BEGIN; LOCK TABLE \(schema).kv; SELECT pg_sleep(12); COMMIT")
             }
-            try await Task.sleep(for: .milliseconds(500))
+            let isLocked = try await eventually {
+                try await TestStores.psql(
+                    "SELECT count(*) FROM pg_locks WHERE relation = '\(schema).kv'::regclass AND mode = 'AccessExclusiveLock' AND granted"
+                ) == "1"
+            }
+            #expect(isLocked)
             let begin = ContinuousClock.now
             await #expect(throws: StoreError.timedOut) { try await locker.value(forKey: "k", now: now) }
             #expect(begin.duration(to: .now) < .seconds(7))

@@ -119,7 +119,8 @@ enum SpendConformance {
             """)
         #expect(
             ledger == [
-                "\(lastNight.milliseconds)|2026-12-31|v|\(third.requestIDs[0])|1|n|up|n-20260101|g|g|1000|50|1|2|3|4|1|5"
+                "\(lastNight.milliseconds)|2026-12-31|v|\(third.requestIDs[0])|1|n|up|n-20260101|g|g"
+                    + "|1000|50|1|2|3|4|1|5"
             ])
         let daily = """
             SELECT day, principal, model, upstream, billing_group, requests, input, output, cache_write_5m,
@@ -256,13 +257,11 @@ enum SpendConformance {
             try await self.pooled(store) == [
                 "a|2026-11|\(10 * cent)", "b|2026-11|\(58 * cent + 1)", "c|2026-11|\(30 * cent)", "z|2026-11|1",
             ])
-        #expect(
-            try await self.rows(store, "SELECT pool, sum(nanodollars) FROM spend_ledger GROUP BY pool").sorted()
-                .contains(
-                    "b|\(58 * cent + 1)"), "the ledger does not say which pool has paid")
+        let paid = try await self.rows(store, "SELECT pool, sum(nanodollars) FROM spend_ledger GROUP BY pool")
+        #expect(paid.contains("b|\(58 * cent + 1)"), "the ledger does not say which pool has paid")
     }
 
-    /// A name with U+0000, which PostgreSQL cannot hold, is one among many: the others and their limits must not suffer.
+    /// A name with U+0000, which PostgreSQL cannot hold, is one of many: the others and their limits must not suffer.
     static func nullCharacters(_ subject: Subject) async throws {
         let store = subject.store
         let bad = "a\0b"

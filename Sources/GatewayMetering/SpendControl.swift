@@ -173,7 +173,7 @@ package final class SpendControl: Sendable {
             return .refused(refusal)
         case .full(let counter): full = counter
         }
-        let again = OnlyOnce {
+        let again = FirstCall<Void> {
             @Sendable func checked(_ verdict: SpendVerdict) {
                 switch verdict {
                 case .blocked(let refusal): done(.refused(refusal))
@@ -186,10 +186,10 @@ package final class SpendControl: Sendable {
             }
             if let verdict = self.check(principal, requestID: requestID, checked) { checked(verdict) }
         }
-        full.onChange { again.run() }
+        full.onChange { again.run(()) }
         Task {
             try? await Task.sleep(until: deadline, clock: .continuous)
-            again.run()
+            again.run(())
         }
         return nil
     }
@@ -280,22 +280,4 @@ package struct SpendGrant: Sendable {
 package enum SpendReservation: Sendable {
     case granted(SpendGrant)
     case refused(SpendRefusal)
-}
-
-/// Whichever of several causes comes first.
-private final class OnlyOnce: Sendable {
-    private let body: Mutex<(@Sendable () -> Void)?>
-
-    init(_ body: @escaping @Sendable () -> Void) {
-        self.body = Mutex(body)
-    }
-
-    func run() {
-        let body = self.body.withLock { slot in
-            let value = slot
-            slot = nil
-            return value
-        }
-        body?()
-    }
 }

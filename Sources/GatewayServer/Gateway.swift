@@ -101,6 +101,7 @@ package final class Gateway: Sendable {
                 sender: AlertSender(client: OutboundClient(rule: .guarded(rule))), log: self.environment.log)
             task = Task { await alerts.run() }
         }
+        self.spend.watch.setWatched(task != nil)
         self.alerts.withLock { running in
             running?.cancel()
             running = task

@@ -58,6 +58,20 @@ enum SpendRequestsCommands {
         terminal.print(invocation.has("json") ? request.text() : self.sentence(request).singleLine)
     }
 
+    /// Sends an administrator's decision about the request that the command names; `--reason` goes with it.
+    static func decide(_ verb: String, _ detail: JSONObject, _ invocation: Invocation, _ terminal: Terminal)
+        async throws -> ExitCode
+    {
+        var body = detail
+        body["reason"] = invocation.value("reason").map(JSONValue.string)
+        let connection = try await AdminConnection.administrator(environment: terminal.environment)
+        let request = try await connection.call(
+            "POST", self.path(of: invocation) + "/" + verb, body: .object(body)
+        ).json
+        self.show(request, invocation, terminal)
+        return .success
+    }
+
     /// `slr_1 is approved: dev@example.com may spend $50.00 monthly until 2026-12-01 00:00 UTC`.
     static func sentence(_ request: JSONValue) -> String {
         let who = request["email"]?.string ?? request["user_id"]?.string ?? "the developer"
@@ -150,13 +164,7 @@ enum SpendRequestsApproveCommand: Command {
             }
             body["permanent"] = true
         }
-        body["reason"] = invocation.value("reason").map(JSONValue.string)
-        let connection = try await AdminConnection.administrator(environment: terminal.environment)
-        let request = try await connection.call(
-            "POST", SpendRequestsCommands.path(of: invocation) + "/approve", body: .object(body)
-        ).json
-        SpendRequestsCommands.show(request, invocation, terminal)
-        return .success
+        return try await SpendRequestsCommands.decide("approve", body, invocation, terminal)
     }
 }
 
@@ -167,14 +175,7 @@ enum SpendRequestsDenyCommand: Command {
         examples: ["claude spend requests deny slr_01 --reason \"Use Haiku for this\""])
 
     static func run(_ invocation: Invocation, in terminal: Terminal) async throws -> ExitCode {
-        var body: JSONObject = [:]
-        body["reason"] = invocation.value("reason").map(JSONValue.string)
-        let connection = try await AdminConnection.administrator(environment: terminal.environment)
-        let request = try await connection.call(
-            "POST", SpendRequestsCommands.path(of: invocation) + "/deny", body: .object(body)
-        ).json
-        SpendRequestsCommands.show(request, invocation, terminal)
-        return .success
+        try await SpendRequestsCommands.decide("deny", [:], invocation, terminal)
     }
 }
 

@@ -159,26 +159,29 @@ package final class SpendLedger: Sendable {
     }
 
     private func attempt(_ number: Int, _ entries: [SpendEntry], _ sightings: [PrincipalSighting]) async {
-        let renewal = self.guardian.renewal(of: entries)
         var failure: (any Error)?
         do {
-            let booking = try await self.store.book(entries, sightings, asking: renewal?.question, now: .now)
-            self.guardian.learn(booking.totals)
-            self.watch.note(booking.totals)
-            if let renewal, let state = booking.state { self.guardian.renew(renewal, state) }
+            try await self.put(entries, sightings, renewing: self.guardian.renewal(of: entries))
         } catch {
             failure = error
         }
         let isOnDisk = self.state.withLock { $0.inFlight.removeValue(forKey: number) == nil }
         switch failure {
-        case nil: self.haveBooked(entries)
+        case nil: break
         case StoreError.refused? where entries.count + sightings.count > 1:
             await self.bookSingly(entries, sightings)
         case let error?: self.fail(entries, error, isOnDisk: isOnDisk)
         }
     }
 
-    private func haveBooked(_ entries: [SpendEntry]) {
+    /// Writes to the store, and tells everybody whom that concerns.
+    private func put(
+        _ entries: [SpendEntry], _ sightings: [PrincipalSighting] = [], renewing renewal: SpendGuard.Renewal? = nil,
+    ) async throws {
+        let booking = try await self.store.book(entries, sightings, asking: renewal?.question, now: .now)
+        self.guardian.learn(booking.totals)
+        self.watch.note(booking.totals)
+        if let renewal, let state = booking.state { self.guardian.renew(renewal, state) }
         self.exposure.booked(entries)
         let settled = entries.compactMap(\.hold)
         if !settled.isEmpty { self.holds.settled(settled) }
@@ -188,17 +191,14 @@ package final class SpendLedger: Sendable {
     private func bookSingly(_ entries: [SpendEntry], _ sightings: [PrincipalSighting]) async {
         for sighting in sightings {
             do {
-                try await self.store.book([], [sighting], now: .now)
+                try await self.put([], [sighting])
             } catch {
                 self.log.warning("a developer's identity could not be noted", metadata: ["reason": "\(error)"])
             }
         }
         for entry in entries {
             do {
-                let totals = try await self.store.book([entry], [], now: .now).totals
-                self.guardian.learn(totals)
-                self.watch.note(totals)
-                self.haveBooked([entry])
+                try await self.put([entry])
             } catch {
                 self.fail([entry], error)
             }
@@ -206,7 +206,7 @@ package final class SpendLedger: Sendable {
     }
 
     private func fail(_ entries: [SpendEntry], _ error: any Error, isOnDisk: Bool = false) {
-        if case .refused(let state, _)? = error as? StoreError, !Self.isTransient(state) {
+        if Self.isFinal(error) {
             for entry in entries { self.noteLoss(entry, "the store refused to book it: \(error)") }
             self.exposure.booked(entries)
             return
@@ -219,9 +219,11 @@ package final class SpendLedger: Sendable {
         }
     }
 
-    /// Serialisation failures, deadlocks, cancelled statements, lack of resources, read-only standbys.
-    private static func isTransient(_ sqlState: String) -> Bool {
-        ["40", "53", "55", "57", "25", "58"].contains { sqlState.hasPrefix($0) }
+    /// Whether the store will refuse it the next time too: not for serialisation failures, deadlocks, cancelled
+    /// statements, lack of resources and read-only standbys.
+    private static func isFinal(_ error: any Error) -> Bool {
+        guard case .refused(let sqlState, _)? = error as? StoreError else { return false }
+        return !["40", "53", "55", "57", "25", "58"].contains { sqlState.hasPrefix($0) }
     }
 
     // MARK: Outages
@@ -298,26 +300,23 @@ package final class SpendLedger: Sendable {
         guard let journal else { return 0 }
         return try await journal.replay { entries in
             do {
-                try await self.rebook(entries)
-            } catch StoreError.refused(let state, _) where !Self.isTransient(state) {
+                try await self.put(entries)
+            } catch  where Self.isFinal(error) {
                 // One of them; the others must not suffer, nor must the journal stay for ever.
                 for entry in entries {
                     do {
-                        try await self.rebook([entry])
-                    } catch StoreError.refused(let state, let reason) where !Self.isTransient(state) {
-                        self.noteLoss(entry, "the store refused to book it: \(reason)")
+                        try await self.put([entry])
+                    } catch  where Self.isFinal(error) {
+                        self.noteLoss(entry, "the store refused to book it: \(error)")
                     }
                 }
             }
         }
     }
 
-    private func rebook(_ entries: [SpendEntry]) async throws {
-        self.watch.note(try await self.store.book(entries, [], now: .now).totals)
-        self.holds.settled(entries.compactMap(\.hold))
-    }
-
     private func noteLoss(_ entry: SpendEntry, _ reason: String) {
+        // No booking will end its reservation.
+        if let hold = entry.hold { self.holds.release(hold) }
         self.log.error(
             "spend is lost to the limits",
             metadata: [

@@ -18,8 +18,9 @@ struct LimitRequestRoutes: Sendable {
     let settings: AdminSettings
     let audit: any AuditSink
 
-    /// Whose own requests are seen; `nil` for administrators, who see everybody's.
+    /// Who calls: an administrator, a developer, or one who is both.
     struct Visitor: Sendable {
+        /// Sees everybody's requests; others see their own.
         let administrator: AdminAccess.Administrator?
         /// Signed in with an account, and no key.
         let developer: Principal?

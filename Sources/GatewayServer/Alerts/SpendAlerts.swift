@@ -67,7 +67,20 @@ final class SpendAlerts: Sendable {
 
     private func look(includesBudgets: Bool) async throws {
         let now = Timestamp.now
-        let (principals, paidBy) = self.watch.take()
+        let changes = self.watch.take()
+        do {
+            var gauges = try await self.gauges(changes, now)
+            if includesBudgets { gauges += try await self.budgets(now) }
+            try await self.note(gauges, now)
+        } catch {
+            // The counters may not change again for this; the next look must find them.
+            self.watch.putBack(changes)
+            throw error
+        }
+    }
+
+    private func gauges(_ changes: SpendWatch.Changes, _ now: Timestamp) async throws -> [Gauge] {
+        let (principals, paidBy) = (Array(changes.principals), Array(changes.groups))
         var gauges: [Gauge] = []
         for first in stride(from: 0, to: principals.count, by: 500) {
             let some = Array(principals[first..<min(principals.count, first + 500)])
@@ -94,8 +107,7 @@ final class SpendAlerts: Sendable {
                 }
             }
         }
-        if includesBudgets { gauges += try await self.budgets(now) }
-        try await self.note(gauges, now)
+        return gauges
     }
 
     private func budgets(_ now: Timestamp) async throws -> [Gauge] {
@@ -144,9 +156,7 @@ final class SpendAlerts: Sendable {
         do {
             try await self.store.insertAlerts(rows, now: now)
         } catch {
-            // The counters will not change again for this; the next look must find them.
             self.known.withLock { $0.subtract(rows.map(\.id)) }
-            self.watch.add(gauges.compactMap { $0.scope["user_id"]?.string })
             throw error
         }
     }

@@ -56,14 +56,7 @@ extension Migration {
             CREATE TABLE IF NOT EXISTS principal_groups (
                 day text NOT NULL, principal text NOT NULL, groups jsonb NOT NULL, PRIMARY KEY (day, principal))
             """,
-            """
-            CREATE TABLE spend_ledger (
-                id uuid PRIMARY KEY, at bigint NOT NULL, day text NOT NULL, principal text NOT NULL,
-                request_ids text NOT NULL, requests bigint NOT NULL, model text NOT NULL, upstream text NOT NULL, upstream_model text NOT NULL,
-                billing_group text, pool text, input bigint NOT NULL, output bigint NOT NULL,
-                cache_write_5m bigint NOT NULL, cache_write_1h bigint NOT NULL, cache_read bigint NOT NULL,
-                web_searches bigint NOT NULL, estimates bigint NOT NULL, nanodollars bigint NOT NULL)
-            """,
+            ledgerTable(id: "uuid", text: "text", integer: "bigint"),
             "CREATE INDEX spend_ledger_at ON spend_ledger (at)",
             dailyTable(text: "text", integer: "bigint"),
             "CREATE INDEX spend_daily_principal ON spend_daily (principal, day)",
@@ -114,14 +107,7 @@ extension Migration {
                 day TEXT NOT NULL, principal TEXT NOT NULL, groups TEXT NOT NULL, PRIMARY KEY (day, principal)
             ) WITHOUT ROWID
             """,
-            """
-            CREATE TABLE spend_ledger (
-                id TEXT PRIMARY KEY NOT NULL, at INTEGER NOT NULL, day TEXT NOT NULL, principal TEXT NOT NULL,
-                request_ids TEXT NOT NULL, requests INTEGER NOT NULL, model TEXT NOT NULL, upstream TEXT NOT NULL, upstream_model TEXT NOT NULL,
-                billing_group TEXT, pool TEXT, input INTEGER NOT NULL, output INTEGER NOT NULL,
-                cache_write_5m INTEGER NOT NULL, cache_write_1h INTEGER NOT NULL, cache_read INTEGER NOT NULL,
-                web_searches INTEGER NOT NULL, estimates INTEGER NOT NULL, nanodollars INTEGER NOT NULL)
-            """,
+            ledgerTable(id: "TEXT", text: "TEXT", integer: "INTEGER"),
             "CREATE INDEX spend_ledger_at ON spend_ledger (at)",
             dailyTable(text: "TEXT", integer: "INTEGER"),
             "CREATE INDEX spend_daily_principal ON spend_daily (principal, day)",
@@ -132,6 +118,21 @@ extension Migration {
             "CREATE INDEX spend_limit_requests_principal ON spend_limit_requests (principal, status)",
             alertsTable(text: "TEXT", integer: "INTEGER"), alertsIndex,
         ])
+
+    /// Metered answers.
+    private static func ledgerTable(id: String, text: String, integer: String) -> String {
+        let counts = [
+            "input", "output", "cache_write_5m", "cache_write_1h", "cache_read", "web_searches", "estimates",
+            "nanodollars",
+        ].map { "\($0) \(integer) NOT NULL" }.joined(separator: ", ")
+        return """
+            CREATE TABLE spend_ledger (
+                id \(id) PRIMARY KEY NOT NULL, at \(integer) NOT NULL, day \(text) NOT NULL,
+                principal \(text) NOT NULL, request_ids \(text) NOT NULL, requests \(integer) NOT NULL,
+                model \(text) NOT NULL, upstream \(text) NOT NULL, upstream_model \(text) NOT NULL,
+                billing_group \(text), pool \(text), \(counts))
+            """
+    }
 
     private static func requestsTable(sequence: String, text: String, integer: String) -> String {
         """

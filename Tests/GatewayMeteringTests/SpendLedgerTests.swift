@@ -693,6 +693,30 @@ struct SpendLedgerTests {
         }
     }
 
+    @Test("gives a reservation back whose answer the store refuses for good")
+    func releasesHoldsOfRefused() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            let now = Timestamp.now
+            let hold = SpendHold(
+                id: TimeOrderedID.make(), requestID: "r", principal: "bad", pool: nil, amount: Money(nanodollars: 9),
+                expiresAt: Timestamp(milliseconds: now.milliseconds + 60_000))
+            try await shop.store.hold(SpendQuestion(principals: ["bad"], groups: []), now: now) { _ in [hold] }
+            func held() async throws -> String? {
+                try await shop.store.reading(timeout: .seconds(5)) {
+                    try $0.rows("SELECT count(*) FROM spend_holds", [])[0][0]
+                }
+            }
+            #expect(try await held() == "1")
+            shop.store.refuse { _ in .refused(sqlState: "22003", "out of range") }
+            let ledger = shop.ledger(nil)
+            var entry = SpendWorkshop.entry("bad", 5)
+            entry.hold = hold.id
+            ledger.record(entry)
+            #expect(try await eventually { try await held() == "0" })
+            await ledger.close(within: .seconds(10))
+        }
+    }
+
     @Test("books the others of a journal when the store refuses one of them, and gets over the outage")
     func survivesRefusalsInJournal() async throws {
         try await SpendWorkshop.with { shop async throws in

@@ -97,7 +97,7 @@ struct RelayTests {
         }) { gateway, _, bearer in
             let arrivals = Arrivals()
             let answer = try await self.stream(gateway, bearer, into: arrivals)
-            #expect(answer.header("content-type") == "text/event-stream")
+            #expect(answer.header("content-type") == "text/event-stream", "\(answer.status) \(answer.text)")
             #expect(arrivals.text == "event: a\ndata: one\n\ndata: two\n\n")
             let gap = try #require(arrivals.time(of: "one")).duration(to: #require(arrivals.time(of: "two")))
             #expect(gap > .milliseconds(500), "the first piece was held back")

@@ -20,7 +20,7 @@ private func askOracle(_ arguments: [String], input: [UInt8] = []) async throws 
         process.standardInput = stdin
         process.standardOutput = stdout
         try process.run()
-        DispatchQueue.global().async {
+        Thread.detachNewThread {
             stdin.fileHandleForWriting.write(Data(input))
             try? stdin.fileHandleForWriting.close()
         }

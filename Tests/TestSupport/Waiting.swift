@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import Dispatch
+internal import Foundation
 internal import Synchronization
 
 /// Waits until a condition holds; false when it does not within `limit`.
-package func eventually(within limit: Duration = .seconds(10), _ condition: () async throws -> Bool) async rethrows
+package func eventually(within limit: Duration = .seconds(30), _ condition: () async throws -> Bool) async rethrows
     -> Bool
 {
     let deadline = ContinuousClock.now + limit
@@ -18,7 +18,7 @@ package func eventually(within limit: Duration = .seconds(10), _ condition: () a
 /// Runs something that blocks on a thread of its own: the tasks of a test share few threads, and servers run on them too.
 package func offPool<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
-        DispatchQueue.global().async { continuation.resume(with: Result { try body() }) }
+        Thread.detachNewThread { continuation.resume(with: Result { try body() }) }
     }
 }
 

@@ -108,6 +108,7 @@ let package = Package(
             dependencies: [
                 "GatewayCore", "GatewayMetering", "GatewayPolicy", "GatewayProviders", log, crypto,
                 .product(name: "NIOHTTPCompression", package: "swift-nio-extras"),
+                .product(name: "NIOExtras", package: "swift-nio-extras"),
             ] + nio,
             swiftSettings: strict,
         ),
@@ -164,12 +165,13 @@ let package = Package(
         .testTarget(
             name: "GatewayCredentialsTests",
             dependencies: [
-                "GatewayCredentials", "GatewayCore", "GatewayHTTPClient", "GatewayProviders", "TestSupport",
+                "GatewayCredentials", "GatewayConfig", "GatewayCore", "GatewayHTTPClient", "GatewayProviders",
+                "TestSupport",
             ],
             exclude: ["test-key.pem"], swiftSettings: strict),
         .testTarget(
             name: "GatewayRelayTests",
-            dependencies: ["GatewayRelay", "GatewayCore", "GatewayPolicy", "GatewayProviders"] + nio,
+            dependencies: ["GatewayRelay", "GatewayCore", "GatewayPolicy", "GatewayProviders", "TestSupport"] + nio,
             swiftSettings: strict),
         .testTarget(
             name: "GatewayStoreTests", dependencies: ["GatewayStore", "GatewayCore", "TestSupport"],
@@ -199,7 +201,8 @@ let package = Package(
         .testTarget(
             name: "GatewayIntegrationTests",
             dependencies: [
-                "ClaudeCommands", "GatewayClient", "GatewayCore", "GatewayHTTPClient", "GatewayIdentity",
+                "ClaudeCommands", "GatewayClient", "GatewayConfig", "GatewayCore", "GatewayHTTPClient",
+                "GatewayIdentity",
                 "GatewayMetering", "GatewayPolicy", "GatewayProviders", "GatewayRelay", "GatewayServer",
                 "GatewayStore", "TestSupport", crypto, log,
             ],

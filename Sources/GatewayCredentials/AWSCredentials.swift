@@ -290,9 +290,25 @@ struct AWSSecurityTokens: Sendable {
         return name.count < 2 ? "claude-gateway" : name
     }
 
+    /// Whose keys they are: an ARN. Needs no permission, and shows that the keys are good.
+    func callerIdentity(_ keys: AWSAuthentication.Keys) async throws -> String {
+        let text = try await self.ask([("Action", "GetCallerIdentity"), ("Version", "2011-06-15")], signedWith: keys)
+        return Self.element("Arn", text) ?? "an unnamed identity"
+    }
+
     private func send(_ fields: [(String, String)], signedWith keys: AWSAuthentication.Keys?, source: String)
         async throws -> FetchedCredential
     {
+        let text = try await self.ask(fields, signedWith: keys)
+        guard let id = Self.element("AccessKeyId", text), let key = Self.element("SecretAccessKey", text),
+            let token = Self.element("SessionToken", text)
+        else { throw CredentialFailure("AWS STS answered without credentials") }
+        let made = AWSAuthentication.Keys(accessKeyID: id, secretAccessKey: Secret(key), sessionToken: Secret(token))
+        return FetchedCredential(
+            .aws(made), expiresAt: Self.element("Expiration", text).flatMap(Timestamp.init(iso8601:)), source: source)
+    }
+
+    private func ask(_ fields: [(String, String)], signedWith keys: AWSAuthentication.Keys?) async throws -> String {
         var request = OutboundRequest.form(self.endpoint, fields)
         if let keys, let url = WebURL(self.endpoint) {
             request.headers.append(("host", url.authority))
@@ -303,15 +319,11 @@ struct AWSSecurityTokens: Sendable {
         }
         let response = try await self.environment.send(request)
         let text = response.text
-        guard response.status == 200, let id = Self.element("AccessKeyId", text),
-            let key = Self.element("SecretAccessKey", text), let token = Self.element("SessionToken", text)
-        else {
+        guard response.status == 200 else {
             let code = Self.element("Code", text).map { ": " + $0.printableASCII(limit: 80) } ?? ""
             throw CredentialFailure("AWS STS answered with HTTP \(response.status)\(code)")
         }
-        let made = AWSAuthentication.Keys(accessKeyID: id, secretAccessKey: Secret(key), sessionToken: Secret(token))
-        return FetchedCredential(
-            .aws(made), expiresAt: Self.element("Expiration", text).flatMap(Timestamp.init(iso8601:)), source: source)
+        return text
     }
 
     /// The text of the first element of that name in the service's plain XML.
@@ -369,6 +381,11 @@ final class AWSRoleCredential: UpstreamCredential {
 
     func resolve(for principal: Principal) async throws -> ResolvedCredential {
         try await self.session(principal).resolve(for: principal)
+    }
+
+    func source(for principal: Principal) async throws -> String {
+        _ = try await self.resolve(for: principal)
+        return try await self.base.source(for: principal) + ", then assume_role"
     }
 
     func invalidate(_ credential: ResolvedCredential) {

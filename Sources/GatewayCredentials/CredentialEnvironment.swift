@@ -3,6 +3,7 @@
 internal import Foundation
 internal import GatewayCore
 package import GatewayHTTPClient
+package import GatewayProviders
 
 /// What credentials are looked up in: variables, files, and services of the platform.
 package struct CredentialEnvironment: Sendable {
@@ -12,11 +13,21 @@ package struct CredentialEnvironment: Sendable {
     /// Reaches the platform's own metadata services, whose addresses no configured URL may name.
     let metadataClient = OutboundClient(rule: .any)
 
+    /// How the upstream's own network is reached.
+    private var transport = UpstreamSettings.Transport()
+
     private static let timeout = Duration.seconds(10)
 
     package init(variables: [String: String], client: OutboundClient) {
         self.variables = variables
         self.client = client
+    }
+
+    /// The same, for an upstream with a proxy or certificates of its own.
+    package func behind(_ transport: UpstreamSettings.Transport) -> CredentialEnvironment {
+        var copy = self
+        copy.transport = transport
+        return copy
     }
 
     subscript(_ name: String) -> String? {
@@ -41,9 +52,7 @@ package struct CredentialEnvironment: Sendable {
     {
         var request = request
         request.timeout = timeout
-        if !isMetadata, let url = WebURL(request.url), ProxyEnvironment(self.variables).applies(to: url) {
-            request.proxying = .environment
-        }
+        if !isMetadata { request.prepare(self.transport, self.variables) }
         return try await (isMetadata ? self.metadataClient : self.client).send(request)
     }
 
@@ -58,6 +67,20 @@ package struct CredentialEnvironment: Sendable {
             throw CredentialFailure("\(what) answered with HTTP \(response.status)\(text)")
         }
         return json
+    }
+}
+
+extension OutboundRequest {
+    /// Sends the request the way that requests to the upstream go.
+    package mutating func prepare(_ transport: UpstreamSettings.Transport, _ variables: [String: String]) {
+        switch transport.proxying {
+        case .direct: self.proxying = .direct
+        case .through(let proxy): self.proxying = .through(proxy)
+        case .environment:
+            let proxy = WebURL(self.url).flatMap(ProxyEnvironment(variables).proxy)
+            self.proxying = proxy.map(Proxying.through) ?? .direct
+        }
+        self.additionalCertificates = transport.trustedCertificates
     }
 }
 

@@ -66,8 +66,11 @@ package final class RefreshingCredential: UpstreamCredential {
         try await self.fetched().value
     }
 
-    /// The credential with its source.
-    package func fetched() async throws -> FetchedCredential {
+    package func source(for principal: Principal) async throws -> String {
+        try await self.fetched().source
+    }
+
+    private func fetched() async throws -> FetchedCredential {
         let current = self.state.withLock { $0.current }
         if let current, Self.isGood(current, .now) { return current }
         return try await self.begin().value

@@ -42,6 +42,23 @@ package enum UpstreamCredentials {
         }
     }
 
+    /// Fetches an upstream's credential and says, in words for people, where it came from and whose it is.
+    ///
+    /// - Returns: `nil` when the configuration holds all there is, and nothing needs to be fetched.
+    /// - Throws: Why there is none, or why it is not taken.
+    package static func examine(_ upstream: UpstreamSettings, _ environment: CredentialEnvironment) async throws
+        -> String?
+    {
+        guard let credential = self.make(for: upstream, environment) else { return nil }
+        let nobody = Principal(subject: "claude-gateway", email: "claude-gateway@example.com")
+        let source = try await credential.source(for: nobody)
+        guard case .aws(_, _, let region) = upstream.provider.credential,
+            case .aws(let keys) = try await credential.resolve(for: nobody)
+        else { return source }
+        let owner = try await AWSSecurityTokens(environment: environment, region: region).callerIdentity(keys)
+        return "\(source) (\(owner.printableASCII(limit: 200)))"
+    }
+
     /// Anthropic's workload identity federation: the identity token's file is read anew for each exchange.
     private static func federate(
         _ federation: AnthropicProvider.Federation, _ url: String, _ environment: CredentialEnvironment,

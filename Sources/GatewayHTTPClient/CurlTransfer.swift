@@ -18,6 +18,7 @@ final class CurlTransfer: @unchecked Sendable {
 
     private var handle: UnsafeMutableRawPointer?
     private var headerList: UnsafeMutablePointer<curl_slist>?
+    private var additionalCertificates: UnsafeMutableBufferPointer<CChar>?
     private let pin = UnsafeMutablePointer<gateway_leaf_pin>.allocate(capacity: 1)
     private var requestBody: UnsafeMutableBufferPointer<UInt8>?
     private var headers: [(name: String, value: String)] = []
@@ -36,6 +37,7 @@ final class CurlTransfer: @unchecked Sendable {
     }
 
     deinit {
+        self.additionalCertificates?.deallocate()
         self.pin.deallocate()
         self.requestBody?.deallocate()
     }
@@ -59,7 +61,14 @@ final class CurlTransfer: @unchecked Sendable {
         if self.request.method == "HEAD" { set(CURLOPT_NOBODY, 1) }
         if let timeout = self.request.timeout { set(CURLOPT_TIMEOUT_MS, timeout.wholeMilliseconds) }
         set(CURLOPT_CONNECTTIMEOUT_MS, self.request.connectTimeout.wholeMilliseconds)
-        if self.request.proxying == .direct { set(CURLOPT_PROXY, "") }
+        switch self.request.proxying {
+        case .direct: set(CURLOPT_PROXY, "")
+        case .environment: break
+        case .through(let proxy):
+            set(CURLOPT_PROXY, proxy.url)
+            set(CURLOPT_NOPROXY, "")
+            if let credential = proxy.credential { set(CURLOPT_PROXYUSERPWD, credential.reveal()) }
+        }
         if let body = self.request.body {
             let copy = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: max(1, body.count))
             _ = copy.initialize(from: body)
@@ -81,6 +90,13 @@ final class CurlTransfer: @unchecked Sendable {
         if let expected = self.request.expectedFingerprint.flatMap(Hexadecimal.decode), expected.count == 32 {
             withUnsafeMutableBytes(of: &self.pin.pointee.expected) { $0.copyBytes(from: expected) }
             self.pin.pointee.has_expected = 1
+        }
+        if let pem = self.request.additionalCertificates {
+            let copy = UnsafeMutableBufferPointer<CChar>.allocate(capacity: pem.utf8.count)
+            _ = copy.initialize(from: pem.utf8.map { CChar(bitPattern: $0) })
+            self.additionalCertificates = copy
+            self.pin.pointee.additional = UnsafePointer(copy.baseAddress)
+            self.pin.pointee.additional_length = Int32(copy.count)
         }
         // A resumed session or a connection that another request opened shows no certificate and has passed no rule of
         // this request's. Only the gateway's own traffic, all under one rule, keeps connections.
@@ -111,6 +127,7 @@ final class CurlTransfer: @unchecked Sendable {
     private var mayShareConnections: Bool {
         guard case .guarded = self.rule else { return false }
         return self.request.expectedFingerprint == nil && self.request.trustedCertificates == nil
+            && self.request.additionalCertificates == nil
     }
 
     private func openSocket(_ address: UnsafeMutablePointer<curl_sockaddr>) -> curl_socket_t {

@@ -21,9 +21,7 @@ package struct OutboundClient: Sendable {
         -> OutboundResponse
     {
         guard let url = WebURL(request.url) else { throw OutboundError.invalidURL }
-        if case .guarded(let rule) = self.rule, request.proxying == .direct,
-            let refusal = rule.refusal(ofHost: url.host)
-        {
+        if case .guarded(let rule) = self.rule, let refusal = rule.refusal(ofHost: url.host) {
             throw OutboundError.blocked(host: url.host, reason: refusal.description)
         }
         let transfer = CurlTransfer(request, host: url.host, rule: self.rule, onBody: onBody)

@@ -10,6 +10,7 @@ package struct OutboundRequest: Sendable {
         case direct
         /// As `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say.
         case environment
+        case through(ForwardProxy)
     }
 
     package var method: String
@@ -24,6 +25,8 @@ package struct OutboundRequest: Sendable {
     package var proxying = Proxying.direct
     /// PEM certificates to trust instead of the system's.
     package var trustedCertificates: String?
+    /// PEM certificates to trust besides the system's.
+    package var additionalCertificates: String?
     /// SHA-256 of the leaf certificate that the peer must show, in lower-case hexadecimal.
     package var expectedFingerprint: String?
 

@@ -17,10 +17,27 @@ package struct ProxyEnvironment: Sendable {
     }
 
     package func applies(to url: WebURL) -> Bool {
-        guard self.value(url.isSecure ? "https_proxy" : "http_proxy") ?? self.value("all_proxy") != nil else {
-            return false
+        self.setting(for: url) != nil
+    }
+
+    /// The proxy that requests to `url` go through; `nil` when they go direct, or when the setting is not a proxy's URL.
+    package func proxy(for url: WebURL) -> ForwardProxy? {
+        self.setting(for: url).flatMap(ForwardProxy.init)
+    }
+
+    private func setting(for url: WebURL) -> String? {
+        guard let value = self.value(url.isSecure ? "https_proxy" : "http_proxy") ?? self.value("all_proxy"),
+            !self.isExempt(url.host)
+        else { return nil }
+        return value
+    }
+
+    /// The variables whose value is no proxy's URL.
+    package var faults: [String] {
+        ["https_proxy", "http_proxy", "all_proxy"].compactMap { name in
+            guard let value = self.value(name), ForwardProxy(value) == nil else { return nil }
+            return self.variables[name] == nil ? name.uppercased() : name
         }
-        return !self.isExempt(url.host)
     }
 
     private func isExempt(_ host: String) -> Bool {

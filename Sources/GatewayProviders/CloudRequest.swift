@@ -4,7 +4,22 @@ internal import GatewayCore
 
 /// What requests to all cloud providers have in common.
 enum CloudRequest {
-    static let version = "2023-06-01"
+    private static let version = "2023-06-01"
+
+    /// The version of the API that the client speaks: it says how answers look.
+    static func version(_ call: InboundCall) -> String {
+        call.headerValues("anthropic-version").first.flatMap { HeaderText.isPlain($0) ? $0 : nil } ?? self.version
+    }
+
+    /// The version in the body, for providers that read it there.
+    ///
+    /// - Parameter original: The provider's own name of the API's first version.
+    static func appendVersion(to editor: inout BodyEditor, _ call: InboundCall, original: String) {
+        guard editor.member(.anthropicVersion) == nil else { return }
+        let asked = self.version(call)
+        let version = JSONValue.string(asked == self.version ? original : asked)
+        editor.append("\"anthropic_version\":" + version.text())
+    }
     private static let tagsBeta = "request-tags-2026-08-21"
 
     /// Headers of a request in the Messages format.
@@ -18,7 +33,7 @@ enum CloudRequest {
     ) -> [(name: String, value: String)] {
         var out: [(name: String, value: String)] = [
             ("host", upstream.baseURL.authority), ("accept", "application/json"), ("content-type", "application/json"),
-            ("accept-encoding", "gzip, deflate"), ("anthropic-version", self.version),
+            ("accept-encoding", "gzip, deflate"), ("anthropic-version", self.version(call)),
             ("user-agent", "claude-gateway/\(GatewayVersion.current) (\(agent))"),
         ]
         for header in call.headers where header.name.lowercased().hasPrefix("x-stainless-") { out.append(header) }

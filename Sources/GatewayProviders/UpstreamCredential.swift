@@ -14,6 +14,8 @@ package protocol UpstreamCredential: Sendable {
     func ready(for principal: Principal, now: Timestamp) -> ResolvedCredential?
     /// The credential, fetched if need be. Of many callers one fetches.
     func resolve(for principal: Principal) async throws -> ResolvedCredential
+    /// Where it comes from, fetched if need be: the link of a chain that answered, in words for people.
+    func source(for principal: Principal) async throws -> String
     /// The upstream has refused it: fetch another one next time.
     func invalidate(_ credential: ResolvedCredential)
 }

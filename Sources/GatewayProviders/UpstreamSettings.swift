@@ -18,13 +18,42 @@ package struct UpstreamSettings: Sendable {
     package let headers: [(name: String, value: String)]
     /// Statuses after which another upstream is tried; `nil` for the usual ones.
     package let failsOverOn: Set<Int>?
+    /// How its host is reached.
+    package let transport: Transport
     /// Its share among neighbours that have a weight too; `nil` for a fixed place in the order.
     package let weight: Double?
+
+    /// How an upstream's host is reached.
+    package struct Transport: Sendable, Equatable {
+        package enum Proxying: Sendable, Equatable {
+            /// As `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say.
+            case environment
+            case direct
+            case through(ForwardProxy)
+        }
+
+        package var proxying = Proxying.environment
+        /// PEM certificates to trust besides the system's.
+        package var trustedCertificates: String?
+
+        package init() {}
+
+        init(_ node: ConfigNode) {
+            switch node["proxy"]?.string {
+            case nil: break
+            case "none": self.proxying = .direct
+            case .some(let text): self.proxying = ForwardProxy(text).map(Proxying.through) ?? .environment
+            }
+            self.trustedCertificates = node["ca_cert_pem"]?.string.flatMap { $0.isEmpty ? nil : $0 }
+        }
+    }
 
     package init(
         name: String, provider: any Provider, baseURL: WebURL, models: [String]? = nil, groups: [String]? = nil,
         headers: [(name: String, value: String)] = [], failsOverOn: Set<Int>? = nil, weight: Double? = nil,
+        transport: Transport = Transport(),
     ) {
+        self.transport = transport
         self.failsOverOn = failsOverOn
         self.weight = weight
         self.name = name
@@ -47,7 +76,7 @@ package struct UpstreamSettings: Sendable {
             models: node["models"].map(\.strings), groups: node["groups"].map(\.strings),
             headers: (node["headers"]?.members ?? []).map { ($0.key, $0.value.string ?? "") },
             failsOverOn: (node["failover"]?["on"]?.list).map { Set($0.compactMap(\.integer)) },
-            weight: node["weight"]?.number)
+            weight: node["weight"]?.number, transport: Transport(node))
     }
 
     package func serves(_ principal: Principal) -> Bool {
@@ -79,6 +108,22 @@ package struct UpstreamSettings: Sendable {
                         example: "[429, 500, 502, 503, 529]")
                 ])),
             "When another upstream is tried after this one's answer. Connection failures always are such a case."),
+        ConfigKey(
+            "proxy", .string(minimum: 1), default: "what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say",
+            "The forward proxy for this upstream, like http://user:password@proxy.example.com:3128, or none.",
+            check: { node in
+                node.string == "none" || ForwardProxy(node.string ?? "") != nil
+                    ? nil
+                    : "is not a proxy's URL; write it like http://proxy.example.com:3128, or none to go direct."
+            }),
+        ConfigKey(
+            "ca_cert_pem", .string(), "PEM certificates that vouch for this upstream, besides the system's.",
+            check: { node in
+                let text = node.string ?? ""
+                return text.isEmpty || PEM.certificates(in: text) != nil
+                    ? nil
+                    : "holds no usable PEM certificate; write the CA's certificates, each from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----."
+            }),
         ConfigKey(
             "weight", .number(above: 0, maximum: 1000),
             "This upstream's share among neighbours in the list that have a weight too. Without it, the order is fixed."

@@ -5,7 +5,6 @@ package import GatewayMetering
 package import GatewayPolicy
 package import GatewayProviders
 package import Logging
-package import NIOSSL
 
 /// Everything that the hot path reads and that follows from one configuration file. Replaced whole on a reload.
 package final class RelayConfiguration: Sendable {
@@ -16,7 +15,8 @@ package final class RelayConfiguration: Sendable {
     /// Until when an upstream must have begun to answer.
     package let firstByteTimeout: Duration
     package let addressGuard: AddressGuard
-    package let upstreamTLS: NIOSSLContext?
+    /// One for each upstream.
+    package let routes: [UpstreamRoute]
     /// One for each upstream; `nil` where the configuration holds the whole credential.
     package let credentials: [(any UpstreamCredential)?]
     package let health: UpstreamHealth
@@ -32,7 +32,7 @@ package final class RelayConfiguration: Sendable {
 
     package init(
         edge: EdgeSettings, upstreams: [UpstreamSettings], catalog: ModelCatalog, policies: ManagedPolicies,
-        firstByteTimeout: Duration, addressGuard: AddressGuard, upstreamTLS: NIOSSLContext?,
+        firstByteTimeout: Duration, addressGuard: AddressGuard, routes: [UpstreamRoute] = [],
         credentials: [(any UpstreamCredential)?] = [], keepsSessions: Bool = false, spend: SpendControl? = nil,
     ) {
         self.spend = spend
@@ -47,7 +47,7 @@ package final class RelayConfiguration: Sendable {
         self.policies = policies
         self.firstByteTimeout = firstByteTimeout
         self.addressGuard = addressGuard
-        self.upstreamTLS = upstreamTLS
+        self.routes = routes
     }
 
     package func caller(_ bearer: VerifiedBearer) -> Caller {

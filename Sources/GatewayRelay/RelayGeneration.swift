@@ -21,10 +21,7 @@ final class RelayGeneration {
         self.configuration = configuration
         self.verifier = serving.verifier
         self.responder = serving.responder
-        self.pools = configuration.upstreams.map { upstream in
-            UpstreamPool(
-                url: upstream.baseURL, loop: loop, rule: configuration.addressGuard, tls: configuration.upstreamTLS)
-        }
+        self.pools = configuration.routes.map { UpstreamPool(route: $0, loop: loop, rule: configuration.addressGuard) }
     }
 
     /// Closes what is idle; requests under way finish on the connections they have.

@@ -124,6 +124,10 @@ package final class Gateway: Sendable {
     /// Starts a gateway, or says why it cannot: cheap checks first, so that a wrong file touches no database.
     package static func start(_ settings: GatewaySettings, _ environment: Environment) async throws -> Gateway {
         let log = environment.log
+        if let name = ProxyEnvironment(environment.variables).faults.first {
+            throw BootFailure(
+                "\(name) is not the URL of an HTTP proxy. Write it like http://proxy.example.com:3128, or unset it")
+        }
         let tls = TLSContexts(try self.serverTLS(settings.listen))
         try self.checkPort(settings.listen)
 
@@ -390,6 +394,7 @@ package final class Gateway: Sendable {
         edge.timeouts = settings.connectionTimeouts
         let credentialEnvironment = CredentialEnvironment(
             variables: environment.variables, client: OutboundClient(rule: .guarded(rule)))
+        let upstreamRoutes = try UpstreamRoutes(variables: environment.variables, log: log)
         let spend = settings.admin.map { admin in
             SpendControl(
                 settings: admin, failsClosed: settings.failsClosed, isExact: settings.reservesSpend,
@@ -401,8 +406,10 @@ package final class Gateway: Sendable {
                 custom: settings.models, includesBuiltIns: settings.includesBuiltInModels, upstreams: settings.upstreams
             ),
             policies: settings.managed, firstByteTimeout: settings.firstByteTimeout, addressGuard: rule,
-            upstreamTLS: try NIOSSLContext(configuration: .makeClientConfiguration()),
-            credentials: settings.upstreams.map { UpstreamCredentials.make(for: $0, credentialEnvironment) },
+            routes: try settings.upstreams.map(upstreamRoutes.route),
+            credentials: settings.upstreams.map { upstream in
+                UpstreamCredentials.make(for: upstream, credentialEnvironment.behind(upstream.transport))
+            },
             keepsSessions: settings.keepsSessions, spend: spend)
 
         let publicURL = settings.listen.publicURL

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import GatewayConfig
 import GatewayCore
 import GatewayHTTPClient
 import GatewayProviders
@@ -132,6 +133,37 @@ struct AWSCredentialTests {
         await server.stop()
     }
 
+    @Test("are examined: which link of the chain answered, and whose keys they are")
+    func examination() async throws {
+        let sts = try await ScriptedServer { seen in
+            guard seen.header("authorization")?.contains("Credential=d/") == true else {
+                return [.answer(403, "<Error><Code>InvalidClientTokenId</Code></Error>")]
+            }
+            return [.answer(200, "<Arn>arn:aws:iam::1:user/gw</Arn>")]
+        }
+        func examine(_ key: String, _ auth: String = "") async throws -> String? {
+            var found: String?
+            try await withFolder([".aws/credentials": "[work]\naws_access_key_id = \(key)\naws_secret_access_key = e\n"]
+            ) {
+                var report = ConfigReport()
+                let node = try #require(
+                    YAMLReader.read(
+                        "{ provider: bedrock, region: eu-west-1\(auth) }", expanding: .skipping, into: &report))
+                found = try await UpstreamCredentials.examine(
+                    #require(UpstreamSettings(node)),
+                    environment([
+                        "HOME": $0, "AWS_PROFILE": "work", "AWS_ENDPOINT_URL_STS": sts.url + "/",
+                    ]))
+            }
+            return found
+        }
+        #expect(try await examine("d") == "profile work (arn:aws:iam::1:user/gw)")
+        let error = await #expect(throws: CredentialFailure.self) { try await examine("x") }
+        #expect(error?.description.contains("InvalidClientTokenId") == true)
+        #expect(try await examine("d", ", auth: { aws_bearer_token: t }") == nil)
+        await sts.stop()
+    }
+
     @Test("of a role are one set for each developer's session")
     func roles() async throws {
         let count = Mutex(0)
@@ -210,6 +242,7 @@ struct GoogleCredentialTests {
             #expect(claims["iss"] == "sa@p.iam.gserviceaccount.com")
             #expect(claims["aud"] == .string(server.url + "/token"))
             #expect((claims["exp"]?.integer ?? 0) - (claims["iat"]?.integer ?? 0) == 3600)
+            if Oracle.isThere { try await self.compare(assertion, account, tokenURL: server.url + "/token") }
 
             let user = source(.ambient, ["GOOGLE_APPLICATION_CREDENTIALS": folder + "/user.json"])
             #expect(bearer(try await user.fetch()) == "made")
@@ -230,6 +263,19 @@ struct GoogleCredentialTests {
             #expect(bearer(try await metadata.fetch()) == "meta")
         }
         await server.stop()
+    }
+}
+
+extension GoogleCredentialTests {
+    /// The assertion must be one that google-auth accepts, and say what google-auth's own says.
+    private func compare(_ assertion: String, _ account: JSONValue, tokenURL: String) async throws {
+        let input = JSONValue.object([
+            "assertion": .string(assertion), "account": account, "token_uri": .string(tokenURL),
+            "scope": "https://www.googleapis.com/auth/cloud-platform",
+        ])
+        let answer = try await Oracle.ask("oracle.py", ["assertion"], input: input.bytes())
+        for name in ["iss", "scope"] { #expect(answer["claims"]?[name] == answer["theirs"]?[name]) }
+        #expect(answer["header"]?["alg"] == answer["their_header"]?["alg"])
     }
 }
 

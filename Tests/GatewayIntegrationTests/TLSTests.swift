@@ -10,46 +10,6 @@ import GatewayStore
 import TestSupport
 import Testing
 
-/// A certificate for 127.0.0.1 that vouches for itself, made by openssl.
-private struct Certificate {
-    let folder: String
-    var certificate: String { self.folder + "/cert.pem" }
-    var key: String { self.folder + "/key.pem" }
-
-    init() throws {
-        self.folder = NSTemporaryDirectory() + "/tls-\(RandomToken.make())"
-        try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
-        _ = try Self.openssl([
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
-            "/CN=127.0.0.1",
-            "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", self.key, "-out", self.certificate,
-        ])
-    }
-
-    func remove() {
-        try? FileManager.default.removeItem(atPath: self.folder)
-    }
-
-    func fingerprint() throws -> String {
-        let text = try Self.openssl(["x509", "-in", self.certificate, "-noout", "-fingerprint", "-sha256"])
-        return text.split(separator: "=").last.map { $0.lowercased().filter(\.isHexDigit) } ?? ""
-    }
-
-    private static func openssl(_ arguments: [String]) throws -> String {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = ["openssl"] + arguments
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        let data = pipe.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw BootFailure("openssl failed") }
-        return String(decoding: data, as: UTF8.self)
-    }
-}
-
 @Suite("TLS")
 struct TLSTests {
     private func send(_ url: String, trusting pem: String? = nil, expecting fingerprint: String? = nil) async throws
@@ -63,7 +23,7 @@ struct TLSTests {
 
     @Test("is served, promised, and pinned before a byte of a request is sent")
     func pinning() async throws {
-        let certificate = try Certificate()
+        let certificate = try TestCertificate()
         defer { certificate.remove() }
         let pem = try String(contentsOfFile: certificate.certificate, encoding: .utf8)
         let fingerprint = try certificate.fingerprint()
@@ -95,8 +55,8 @@ struct TLSTests {
 
     @Test("files that do not fit keep the gateway from starting, and are named")
     func badFiles() async throws {
-        let first = try Certificate()
-        let second = try Certificate()
+        let first = try TestCertificate()
+        let second = try TestCertificate()
         defer {
             first.remove()
             second.remove()

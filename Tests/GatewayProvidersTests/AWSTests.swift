@@ -7,29 +7,6 @@ import TestSupport
 import Testing
 
 /// A Python with botocore, which scripts/test installs.
-private let oraclePython = ProcessInfo.processInfo.environment["GATEWAY_TEST_PYTHON"].flatMap { $0.isEmpty ? nil : $0 }
-
-private func askOracle(_ arguments: [String], input: [UInt8] = []) async throws -> JSONValue {
-    let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .appendingPathComponent("Oracles/oracle.py").path
-    return try await offPool {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: oraclePython!)
-        process.arguments = [script] + arguments
-        let (stdin, stdout) = (Pipe(), Pipe())
-        process.standardInput = stdin
-        process.standardOutput = stdout
-        try process.run()
-        Thread.detachNewThread {
-            stdin.fileHandleForWriting.write(Data(input))
-            try? stdin.fileHandleForWriting.close()
-        }
-        let out = stdout.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return try JSONValue(parsing: out)
-    }
-}
-
 @Suite("AWS signatures")
 struct AWSSignatureTests {
     /// The service's own example, <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>,
@@ -50,7 +27,7 @@ struct AWSSignatureTests {
 
     @Test(
         "are botocore's, for thousands of requests",
-        .enabled(if: oraclePython != nil, "scripts/test installs botocore"), arguments: [1, 2, 3, 4])
+        .enabled(if: Oracle.isThere, "scripts/test installs botocore"), arguments: [1, 2, 3, 4])
     func agreesWithBotocore(_ seed: Int) async throws {
         var generator = SplitMix(state: UInt64(seed))
         func pick(_ characters: String, _ count: ClosedRange<Int>) -> String {
@@ -93,7 +70,7 @@ struct AWSSignatureTests {
                 "region": "eu-west-1", "time": .string(signed.first { $0.name == "x-amz-date" }!.value),
             ])
         }
-        let theirs = try await askOracle(["sign"], input: JSONValue.array(cases).bytes())
+        let theirs = try await Oracle.ask("oracle.py", ["sign"], input: JSONValue.array(cases).bytes())
         var differences = 0
         for (index, value) in ours.enumerated() where theirs.array?[index].string != value {
             differences += 1
@@ -135,10 +112,10 @@ struct EventStreamTests {
 
     @Test(
         "are read as botocore reads them, wherever they are cut",
-        .enabled(if: oraclePython != nil, "scripts/test installs botocore"), arguments: [11, 12])
+        .enabled(if: Oracle.isThere, "scripts/test installs botocore"), arguments: [11, 12])
     func agreesWithBotocore(_ seed: Int) async throws {
         var generator = SplitMix(state: UInt64(seed))
-        for row in try await askOracle(["frames", String(seed), "1500"]).array ?? [] {
+        for row in try await Oracle.ask("oracle.py", ["frames", String(seed), "1500"]).array ?? [] {
             let bytes = try #require(row["bytes"]?.string.flatMap(Base64.decode))
             let expected = (row["messages"]?.array ?? []).map { message in
                 EventStreamDecoder.Message(
@@ -152,23 +129,11 @@ struct EventStreamTests {
         }
     }
 
-    /// One chunk frame, made here so that it can be damaged.
-    static func frame(_ headers: [(String, String)], _ payload: [UInt8]) -> [UInt8] {
-        func number(_ value: Int) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) } }
-        var block: [UInt8] = []
-        for (name, value) in headers {
-            block += [UInt8(name.utf8.count)] + Array(name.utf8) + [7]
-            block += [UInt8(value.utf8.count >> 8), UInt8(value.utf8.count & 255)] + Array(value.utf8)
-        }
-        var out = number(16 + block.count + payload.count) + number(block.count)
-        out += number(Int(CRC32.checksum(out)))
-        out += block + payload
-        return out + number(Int(CRC32.checksum(out)))
-    }
-
     @Test("are read alike when cut at every byte")
     func everyCut() throws {
-        let bytes = Self.frame([(":event-type", "chunk")], Array("{\"bytes\":\"e30=\"}".utf8)) + Self.frame([], [])
+        let bytes =
+            EventStreamFrame.make([(":event-type", "chunk")], Array("{\"bytes\":\"e30=\"}".utf8))
+            + EventStreamFrame.make([], [])
         let whole = try self.decode(bytes, cuts: [])
         #expect(whole.count == 2)
         for cut in 0...bytes.count { #expect(try self.decode(bytes, cuts: [cut]) == whole) }
@@ -176,7 +141,7 @@ struct EventStreamTests {
 
     @Test("are refused when any byte is damaged")
     func damage() {
-        let bytes = Self.frame([(":event-type", "chunk")], Array("{}".utf8))
+        let bytes = EventStreamFrame.make([(":event-type", "chunk")], Array("{}".utf8))
         for index in bytes.indices {
             for bit in 0..<8 {
                 var broken = bytes

@@ -3,6 +3,7 @@
 import GatewayCore
 import GatewayProviders
 import NIOCore
+import TestSupport
 import Testing
 
 @testable import GatewayRelay
@@ -61,33 +62,10 @@ struct CloudStreamTests {
         #expect(result.failure == type)
     }
 
-    private static func frame(_ headers: [(String, String)], _ payload: String) -> [UInt8] {
-        func number(_ value: Int) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) } }
-        let body = Array(payload.utf8)
-        var block: [UInt8] = []
-        for (name, value) in headers {
-            block +=
-                [UInt8(name.utf8.count)] + Array(name.utf8) + [
-                    7, UInt8(value.utf8.count >> 8), UInt8(value.utf8.count & 255),
-                ]
-            block += Array(value.utf8)
-        }
-        var out = number(16 + block.count + body.count) + number(block.count)
-        out += number(Int(CRC32.checksum(out)))
-        out += block + body
-        return out + number(Int(CRC32.checksum(out)))
-    }
-
-    private static func chunk(_ json: String) -> [UInt8] {
-        self.frame(
-            [(":message-type", "event"), (":event-type", "chunk")],
-            "{\"bytes\":\"\(Base64.encode(Array(json.utf8)))\",\"p\":\"abc\"}")
-    }
-
     @Test("of Bedrock become events, with their JSON as it was")
     func frames() {
         let json = #"{"type":"content_block_delta","n":12345678901234567890,"t":"\u00e9"}"#
-        let bytes = Self.chunk(#"{"type":"message_start"}"#) + Self.chunk(json)
+        let bytes = EventStreamFrame.chunk(#"{"type":"message_start"}"#) + EventStreamFrame.chunk(json)
         for pieces in [1, 2, 3, 7, 64, 1000] {
             let result = self.run(bytes, .eventStream, pieces: pieces)
             #expect(
@@ -106,8 +84,9 @@ struct CloudStreamTests {
         ])
     func exceptions(_ name: String, _ type: String) {
         let bytes =
-            Self.chunk(#"{"type":"message_start"}"#)
-            + Self.frame([(":message-type", "exception"), (":exception-type", name)], #"{"message":"secret"}"#)
+            EventStreamFrame.chunk(#"{"type":"message_start"}"#)
+            + EventStreamFrame.make(
+                [(":message-type", "exception"), (":exception-type", name)], Array(#"{"message":"secret"}"#.utf8))
         let result = self.run(bytes, .eventStream, pieces: 5)
         #expect(result.failure == type)
         #expect(!result.text.contains("secret"))
@@ -115,7 +94,7 @@ struct CloudStreamTests {
 
     @Test("that end inside a frame, or with a wrong checksum, are failures")
     func truncated() {
-        let bytes = Self.chunk(#"{"type":"message_start"}"#)
+        let bytes = EventStreamFrame.chunk(#"{"type":"message_start"}"#)
         #expect(self.run(Array(bytes.dropLast(3)), .eventStream, pieces: 9).failure == "api_error")
         var broken = bytes
         broken[20] ^= 1
@@ -131,7 +110,7 @@ struct CloudStreamTests {
             state ^= state << 17
             return Int(state % UInt64(bound))
         }
-        let seeds = [Array(Self.events.utf8), Self.chunk(#"{"type":"x"}"#) + Self.chunk("[]")]
+        let seeds = [Array(Self.events.utf8), EventStreamFrame.chunk(#"{"type":"x"}"#) + EventStreamFrame.chunk("[]")]
         for _ in 0..<200 {
             var bytes = seeds[random(2)]
             for _ in 0..<random(6) { bytes[random(bytes.count)] = UInt8(random(256)) }

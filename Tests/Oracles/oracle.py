@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Second opinions for the tests: AWS's own signer and event-stream parser (botocore).
+"""Second opinions for the tests: AWS's own signer and event-stream parser (botocore),
+Google's assertions (google-auth).
 
   oracle.py sign < cases.json     one JSON list of {method, target, headers, body, keys, service, region, time};
                                   prints the list of Authorization headers
+  oracle.py assertion < case.json a service account's assertion as google-auth reads it, and google-auth's own
   oracle.py frames SEED COUNT     prints a list of {bytes, messages}: random event streams in base64, with what botocore's
                                   parser reads from them
 """
@@ -95,8 +97,26 @@ def frames(seed, count):
     return out
 
 
+def assertion(case):
+    """Reads a service account's assertion with google-auth, and makes google-auth's own of the same account."""
+    from google.auth import jwt
+    from google.oauth2 import service_account
+
+    theirs = service_account.Credentials.from_service_account_info(
+        {**case["account"], "token_uri": case["token_uri"]}, scopes=[case["scope"]])._make_authorization_grant_assertion()
+    from cryptography.hazmat.primitives import serialization
+
+    key = serialization.load_pem_private_key(case["account"]["private_key"].encode(), None).public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    claims = jwt.decode(case["assertion"], certs=key, audience=case["token_uri"])
+    return {"claims": claims, "theirs": jwt.decode(theirs, certs=key),
+            "header": jwt.decode_header(case["assertion"]), "their_header": jwt.decode_header(theirs)}
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "sign":
+    if sys.argv[1] == "assertion":
+        print(json.dumps(assertion(json.load(sys.stdin))))
+    elif sys.argv[1] == "sign":
         print(json.dumps(sign(json.load(sys.stdin))))
     else:
         print(json.dumps(frames(int(sys.argv[2]), int(sys.argv[3]))))

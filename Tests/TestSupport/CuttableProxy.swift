@@ -96,22 +96,23 @@ package final class CuttableProxy: Sendable {
                 }
         }
     }
+}
 
-    private final class Forwarder: ChannelInboundHandler {
-        typealias InboundIn = ByteBuffer
+/// Writes what it reads to another channel of the same loop.
+final class Forwarder: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
 
-        private let other: any Channel
+    private let other: any Channel
 
-        init(to other: any Channel) {
-            self.other = other
-        }
+    init(to other: any Channel) {
+        self.other = other
+    }
 
-        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-            self.other.writeAndFlush(self.unwrapInboundIn(data), promise: nil)
-        }
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        self.other.writeAndFlush(self.unwrapInboundIn(data), promise: nil)
+    }
 
-        func channelInactive(context: ChannelHandlerContext) {
-            self.other.close(promise: nil)
-        }
+    func channelInactive(context: ChannelHandlerContext) {
+        self.other.close(promise: nil)
     }
 }

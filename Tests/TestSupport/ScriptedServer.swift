@@ -4,6 +4,7 @@ internal import Foundation
 internal import GatewayCore
 internal import NIOCore
 internal import NIOPosix
+internal import NIOSSL
 internal import Synchronization
 
 /// A server on a free loopback port whose answers a test writes to the byte.
@@ -25,10 +26,13 @@ package final class ScriptedServer: Sendable {
     /// A step of an answer.
     package enum Step: Sendable {
         case bytes(String)
+        case raw([UInt8])
         case pause(Duration)
         /// Ends the connection at once, with a reset.
         case reset
         case close
+        /// Connects to the port that a CONNECT named, on this machine, and passes bytes both ways from then on.
+        case tunnel
         /// Says nothing more until the other side hangs up.
         case hang
     }
@@ -43,19 +47,35 @@ package final class ScriptedServer: Sendable {
     private let behaviour: @Sendable (Seen) async -> [Step]
     private let listener = Mutex<(any Channel)?>(nil)
     package let port: Int
+    private let isSecure: Bool
 
-    package var url: String { "http://127.0.0.1:\(self.port)" }
+    package var url: String { "\(self.isSecure ? "https" : "http")://127.0.0.1:\(self.port)" }
     package var seen: [Seen] { self.state.withLock { $0.seen } }
     /// Connections that the other side closed while an answer was under way.
     package var hangUps: Int { self.state.withLock { $0.hangUps } }
 
-    package init(_ behaviour: @escaping @Sendable (Seen) async -> [Step]) async throws {
+    /// - Parameter certificate: Makes it serve TLS.
+    package init(certificate: TestCertificate? = nil, _ behaviour: @escaping @Sendable (Seen) async -> [Step])
+        async throws
+    {
         self.behaviour = behaviour
+        self.isSecure = certificate != nil
         let box = Box()
+        let tls = try certificate.map { certificate in
+            let chain = try NIOSSLCertificate.fromPEMFile(certificate.certificate).map {
+                NIOSSLCertificateSource.certificate($0)
+            }
+            let key = try NIOSSLPrivateKey(file: certificate.key, format: .pem)
+            return try NIOSSLContext(
+                configuration: .makeServerConfiguration(certificateChain: chain, privateKey: .privateKey(key)))
+        }
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    if let tls {
+                        try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: tls))
+                    }
                     try channel.pipeline.syncOperations.addHandler(Handler(box: box))
                 }
             }
@@ -82,9 +102,28 @@ package final class ScriptedServer: Sendable {
     }
     fileprivate func closed(_ channel: any Channel) { self.state.withLock { $0.open[ObjectIdentifier(channel)] = nil } }
 
+    private func tunnel(_ channel: any Channel, to port: Int) async throws {
+        let other = try await ClientBootstrap(group: channel.eventLoop)
+            .channelInitializer { other in
+                other.eventLoop.makeCompletedFuture {
+                    try other.pipeline.syncOperations.addHandler(Forwarder(to: channel))
+                }
+            }
+            .connect(host: "127.0.0.1", port: port).get()
+        try await channel.eventLoop.submit {
+            let operations = channel.pipeline.syncOperations
+            let handler = try operations.handler(type: Handler.self)
+            try operations.addHandler(Forwarder(to: other))
+            operations.removeHandler(handler).whenComplete { _ in
+                channel.writeAndFlush(ByteBuffer(string: "HTTP/1.1 200 Connection established\r\n\r\n"), promise: nil)
+            }
+        }.get()
+    }
+
     fileprivate func answer(_ seen: Seen, on channel: any Channel) async {
         for step in await self.behaviour(seen) {
             switch step {
+            case .raw(let bytes): try? await channel.writeAndFlush(ByteBuffer(bytes: bytes))
             case .bytes(let text): try? await channel.writeAndFlush(ByteBuffer(string: text))
             case .pause(let time): try? await Task.sleep(for: time)
             case .close:
@@ -95,6 +134,7 @@ package final class ScriptedServer: Sendable {
                 try? await (channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0)).get()
                 try? await channel.close()
                 return
+            case .tunnel: try? await self.tunnel(channel, to: Int(seen.target.split(separator: ":").last ?? "") ?? 0)
             case .hang: try? await Task.sleep(for: .seconds(60))
             }
         }
@@ -102,7 +142,7 @@ package final class ScriptedServer: Sendable {
 }
 
 extension ScriptedServer {
-    fileprivate final class Handler: ChannelInboundHandler {
+    fileprivate final class Handler: ChannelInboundHandler, RemovableChannelHandler {
         typealias InboundIn = ByteBuffer
         typealias OutboundOut = ByteBuffer
 
@@ -180,6 +220,10 @@ extension ScriptedServer.Step {
 
     package static func chunk(_ text: String) -> ScriptedServer.Step {
         .bytes("\(String(text.utf8.count, radix: 16))\r\n\(text)\r\n")
+    }
+
+    package static func rawChunk(_ bytes: [UInt8]) -> ScriptedServer.Step {
+        .raw(Array("\(String(bytes.count, radix: 16))\r\n".utf8) + bytes + Array("\r\n".utf8))
     }
 
     package static let lastChunk = ScriptedServer.Step.bytes("0\r\n\r\n")

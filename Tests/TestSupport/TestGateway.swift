@@ -44,11 +44,13 @@ package struct TestGateway: Sendable {
             upstreams: entries)
     }
 
-    package static func start(_ settings: GatewaySettings, provider: FakeIdentityProvider) async throws -> TestGateway {
+    package static func start(
+        _ settings: GatewaySettings, provider: FakeIdentityProvider, variables: [String: String] = [:],
+    ) async throws -> TestGateway {
         let audit = CapturingAudit()
         let log = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let gateway = try await Gateway.start(
-            settings, Gateway.Environment(audit: audit, log: log, allowsLoopback: true))
+            settings, Gateway.Environment(audit: audit, log: log, allowsLoopback: true, variables: variables))
         return TestGateway(base: settings.listen.publicURL, gateway: gateway, provider: provider, audit: audit)
     }
 

@@ -13,7 +13,7 @@ enum ConfigValidateCommand: Command {
         "validate", "Check configuration files.",
         discussion: [
             "Reports every fault of every file, one a line: file:line:column: key: what is wrong and what to write. Needs no network, and no secrets: ${VAR} and ${file:…} are not looked up.",
-            "--strict looks secrets up, reads the files that the configuration names, and counts warnings as faults. --online also tries the identity provider, the database and the upstreams' credentials; nothing is written and nothing is spent.",
+            "--strict looks secrets up, reads the files that the configuration names, and counts warnings as faults. --online also tries the identity provider, the database and the upstreams' credentials, and says which link of a credential chain answered; nothing is written and nothing is spent.",
             "Exits with 0 when the files can be used, and with 3 when one cannot.",
         ],
         options: [
@@ -49,7 +49,10 @@ enum ConfigValidateCommand: Command {
             if isOnline {
                 let allowsLoopback = ["1", "true"].contains(
                     terminal.environment["CLAUDE_GATEWAY_ALLOW_LOOPBACK"] ?? "")
-                faults += await OnlineCheck.run(file, allowsLoopback: allowsLoopback).map { (path, $0) }
+                let findings = await OnlineCheck.run(
+                    file, allowsLoopback: allowsLoopback, variables: terminal.environment)
+                faults += findings.faults.map { (path, $0) }
+                for remark in findings.remarks { terminal.say("\(path): \(remark)") }
             }
         }
         terminal.printPart(format.render(faults))

@@ -111,34 +111,15 @@ enum SignedToken {
     }
 }
 
-/// Certificates in PEM (RFC 7468).
+/// Certificates in PEM that this module's libraries can read.
 enum PEMCertificates {
     /// Whether the text holds at least one certificate, and nothing broken.
     static func isUsable(_ text: String) -> Bool {
-        let blocks = self.blocks(in: text)
-        return !blocks.isEmpty && !text.contains("\0")
-            && blocks.allSatisfy { block in
-                (try? Certificate(pemEncoded: block)) != nil
-            }
-            && text.components(separatedBy: "-----BEGIN CERTIFICATE-----").count - 1 == blocks.count
+        PEM.certificates(in: text)?.allSatisfy { (try? Certificate(pemEncoded: $0)) != nil } ?? false
     }
 
     /// The DER bytes of the first one.
     static func first(in text: String) -> Data? {
-        self.blocks(in: text).first.flatMap { block in
-            let body = block.split(separator: "\n").filter { !$0.hasPrefix("-----") }.joined()
-            return Data(base64Encoded: body, options: .ignoreUnknownCharacters)
-        }
-    }
-
-    private static func blocks(in text: String) -> [String] {
-        var blocks: [String] = []
-        var rest = Substring(text)
-        let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----")
-        while let start = rest.range(of: begin), let stop = rest[start.upperBound...].range(of: end) {
-            blocks.append(String(rest[start.lowerBound..<stop.upperBound]))
-            rest = rest[stop.upperBound...]
-        }
-        return blocks
+        PEM.certificates(in: text)?.first.flatMap(PEM.bytes).map { Data($0) }
     }
 }

@@ -69,7 +69,7 @@ package struct BedrockProvider: Provider {
         let betas = self.betas(call)
         editor.remove(.anthropicBeta)
         if !betas.isEmpty { editor.append("\"anthropic_beta\":" + JSONValue.array(betas.map(JSONValue.string)).text()) }
-        if editor.member(.anthropicVersion) == nil { editor.append("\"anthropic_version\":\"\(Self.bodyVersion)\"") }
+        CloudRequest.appendVersion(to: &editor, call, original: Self.bodyVersion)
         let action = call.streams ? "invoke-with-response-stream" : "invoke"
         return UpstreamRequest(
             target: "\(upstream.basePath)/model/\(PathSegment.encode(upstreamModel, also: ":"))/\(action)",
@@ -99,7 +99,7 @@ package struct BedrockProvider: Provider {
         if call.value(.tools)?.array?.isEmpty == true { editor.remove(.tools) }
         let betas = CloudRequest.betas(call, passesTags: false).filter(Self.countBetas.contains)
         if !betas.isEmpty { editor.append("\"anthropic_beta\":" + JSONValue.array(betas.map(JSONValue.string)).text()) }
-        if editor.member(.anthropicVersion) == nil { editor.append("\"anthropic_version\":\"\(Self.bodyVersion)\"") }
+        CloudRequest.appendVersion(to: &editor, call, original: Self.bodyVersion)
         if editor.member(.maximumTokens) == nil {
             let budget = call.value(.thinking)?["budget_tokens"]?.integer ?? 0
             editor.append("\"max_tokens\":\(budget + 1)")

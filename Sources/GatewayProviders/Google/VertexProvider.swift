@@ -40,7 +40,7 @@ package struct VertexProvider: Provider {
         let headers = CloudRequest.headers(for: call, upstream, agent: "vertex", passesBetas: true, passesTags: false)
         let isCount = call.endpoint == .countTokens
         var editor = CloudRequest.editor(for: call, model: isCount ? upstreamModel : nil, passesTags: false)
-        if editor.member(.anthropicVersion) == nil { editor.append("\"anthropic_version\":\"\(Self.bodyVersion)\"") }
+        CloudRequest.appendVersion(to: &editor, call, original: Self.bodyVersion)
         let action =
             isCount
             ? "count-tokens:rawPredict"

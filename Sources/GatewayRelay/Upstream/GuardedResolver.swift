@@ -15,12 +15,13 @@ internal import NIOPosix
 /// Resolves an upstream's name and drops every address that the gateway may not connect to, so that what was checked is
 /// what is connected to.
 final class GuardedResolver: Resolver, Sendable {
-    private let rule: AddressGuard
+    /// `nil` for a forward proxy, which the operator has named.
+    private let rule: AddressGuard?
     private let loop: any EventLoop
     private let ipv4: EventLoopPromise<[SocketAddress]>
     private let ipv6: EventLoopPromise<[SocketAddress]>
 
-    init(rule: AddressGuard, loop: any EventLoop) {
+    init(rule: AddressGuard?, loop: any EventLoop) {
         self.rule = rule
         self.loop = loop
         self.ipv4 = loop.makePromise()
@@ -51,7 +52,7 @@ final class GuardedResolver: Resolver, Sendable {
 
     func cancelQueries() {}
 
-    private static func resolve(host: String, port: Int, rule: AddressGuard) throws -> [SocketAddress] {
+    private static func resolve(host: String, port: Int, rule: AddressGuard?) throws -> [SocketAddress] {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var first: UnsafeMutablePointer<addrinfo>?
@@ -77,7 +78,7 @@ final class GuardedResolver: Resolver, Sendable {
             default: continue
             }
             guard let ip = address.gatewayAddress else { continue }
-            if let reason = rule.refusal(of: ip) {
+            if let reason = rule?.refusal(of: ip) {
                 refusal = reason
             } else {
                 allowed.append(address)
@@ -92,11 +93,14 @@ final class GuardedResolver: Resolver, Sendable {
 package enum UpstreamConnectError: Error, CustomStringConvertible {
     case unknownHost(String)
     case blocked(String, String)
+    /// The forward proxy made no tunnel.
+    case proxy(String, String)
 
     package var description: String {
         switch self {
         case .unknownHost(let host): "the name \(host) does not resolve"
         case .blocked(let host, let reason): "\(host) is blocked: \(reason)"
+        case .proxy(let host, let reason): "the proxy \(host) \(reason)"
         }
     }
 }

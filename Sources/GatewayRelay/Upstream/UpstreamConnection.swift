@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import GatewayCore
 internal import NIOCore
 internal import NIOHTTP1
 
@@ -42,7 +43,14 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     private(set) var idleSince = NIODeadline.uptimeNanoseconds(0)
     private(set) var idleTime = TimeAmount.zero
 
-    init(onIdle: @escaping (UpstreamConnection) -> Void, onClose: @escaping (UpstreamConnection) -> Void) {
+    /// Set when a proxy reads the requests.
+    private let absoluteForm: (prefix: String, authorization: Secret?)?
+
+    init(
+        onIdle: @escaping (UpstreamConnection) -> Void, onClose: @escaping (UpstreamConnection) -> Void,
+        absoluteForm: (prefix: String, authorization: Secret?)? = nil,
+    ) {
+        self.absoluteForm = absoluteForm
         self.onIdle = onIdle
         self.onClose = onClose
     }
@@ -63,6 +71,13 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
         self.delegate = delegate
         self.state = .waitingForHead
         if self.isReused { self.idleTime = .now() - self.idleSince }
+        var head = head
+        if let absoluteForm {
+            head.uri = absoluteForm.prefix + head.uri
+            if let authorization = absoluteForm.authorization {
+                head.headers.add(name: "proxy-authorization", value: authorization.reveal())
+            }
+        }
         channel.write(HTTPClientRequestPart.head(head), promise: nil)
         for slice in slices where slice.readableBytes > 0 {
             channel.write(HTTPClientRequestPart.body(.byteBuffer(slice)), promise: nil)

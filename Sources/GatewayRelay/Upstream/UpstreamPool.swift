@@ -2,6 +2,7 @@
 
 internal import GatewayCore
 internal import NIOCore
+internal import NIOExtras
 internal import NIOHTTP1
 internal import NIOHTTPCompression
 internal import NIOPosix
@@ -14,22 +15,17 @@ final class UpstreamPool {
     private static let idleTimeout = TimeAmount.seconds(60)
 
     private let loop: any EventLoop
-    private let url: WebURL
+    private let route: UpstreamRoute
     private let rule: AddressGuard
-    private let tls: NIOSSLContext?
     private let connectTimeout: TimeAmount
     private var idle: [(connection: UpstreamConnection, since: NIODeadline)] = []
     private var sweep: Scheduled<Void>?
     private var isClosed = false
 
-    init(
-        url: WebURL, loop: any EventLoop, rule: AddressGuard, tls: NIOSSLContext?,
-        connectTimeout: TimeAmount = .seconds(10)
-    ) {
-        self.url = url
+    init(route: UpstreamRoute, loop: any EventLoop, rule: AddressGuard, connectTimeout: TimeAmount = .seconds(10)) {
+        self.route = route
         self.loop = loop
         self.rule = rule
-        self.tls = url.isSecure ? tls : nil
         self.connectTimeout = connectTimeout
     }
 
@@ -57,45 +53,112 @@ final class UpstreamPool {
     }
 
     private func connect(_ body: @escaping (Result<UpstreamConnection, any Error>) -> Void) {
+        let url = self.route.url
+        // A proxy resolves the upstream's name: what can be judged without resolving is judged here.
+        if self.route.proxy != nil, let refusal = self.rule.refusal(ofHost: url.host) {
+            body(.failure(UpstreamConnectError.blocked(url.host, refusal.description)))
+            return
+        }
         let bound = NIOLoopBound(self, eventLoop: self.loop)
         let done = NIOLoopBound(body, eventLoop: self.loop)
-        let (tls, host) = (self.tls, self.url.host)
-        let bootstrap = ClientBootstrap(group: self.loop)
-            .resolver(GuardedResolver(rule: self.rule, loop: self.loop))
+        let route = self.route
+        let ready = self.loop.makePromise(of: Void.self)
+        let deadline = NIODeadline.now() + self.connectTimeout
+        ClientBootstrap(group: self.loop)
+            .resolver(GuardedResolver(rule: route.proxy == nil ? self.rule : nil, loop: self.loop))
             .connectTimeout(self.connectTimeout)
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelOption(.socketOption(.so_keepalive), value: 1)
             .channelOption(.allowRemoteHalfClosure, value: false)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    let pool = bound.value
-                    let operations = channel.pipeline.syncOperations
-                    if let tls {
-                        let isName = IPAddress(host) == nil
-                        try operations.addHandler(
-                            NIOSSLClientHandler(context: tls, serverHostname: isName ? host : nil))
+                    if let proxy = route.proxy, let tls = route.proxyTLS {
+                        try Self.addTLS(tls, host: proxy.host, to: channel)
                     }
-                    try operations.addHandler(HTTPRequestEncoder())
-                    try operations.addHandler(
-                        ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes)))
-                    try operations.addHandler(NIOHTTPResponseDecompressor(limit: .none))
-                    let connection = UpstreamConnection(
-                        onIdle: { [weak pool] connection in
-                            if let pool { pool.release(connection) } else { connection.abandon() }
-                        }, onClose: { _ in })
-                    try operations.addHandler(connection)
+                    if route.tunnels {
+                        try bound.value.openTunnel(on: channel, by: deadline, ready)
+                    } else {
+                        try bound.value.addHandlers(to: channel)
+                        ready.succeed(())
+                    }
                 }
             }
-        bootstrap.connect(host: host, port: self.url.port).whenComplete { result in
-            switch result {
-            case .failure(let error): done.value(.failure(error))
-            case .success(let channel):
-                done.value(
-                    Result {
-                        try channel.pipeline.syncOperations.handler(type: UpstreamConnection.self)
-                    })
+            .connect(host: route.proxy?.host ?? url.host, port: route.proxy?.port ?? url.port)
+            .whenComplete { result in
+                switch result {
+                case .failure(let error):
+                    ready.fail(error)
+                    done.value(.failure(error))
+                case .success(let channel):
+                    let pipeline = channel.pipeline.syncOperations
+                    ready.futureResult.assumeIsolated().whenComplete { result in
+                        done.value(result.flatMap { Result { try pipeline.handler(type: UpstreamConnection.self) } })
+                    }
+                }
             }
+    }
+
+    private static func addTLS(_ context: NIOSSLContext, host: String, to channel: any Channel) throws {
+        let name = IPAddress(host) == nil ? host : nil
+        try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: context, serverHostname: name))
+    }
+
+    /// Asks the proxy for a tunnel to the upstream, and speaks with the upstream through it.
+    private func openTunnel(on channel: any Channel, by deadline: NIODeadline, _ ready: EventLoopPromise<Void>) throws {
+        let route = self.route
+        guard let proxy = route.proxy, let tls = route.tls else { return }
+        let (host, port) = (route.url.host, route.url.port)
+        let authority = host.contains(":") ? "[\(host)]" : host
+        var headers: HTTPHeaders = ["host": "\(authority):\(port)"]
+        if let authorization = proxy.authorization {
+            headers.add(name: "proxy-authorization", value: authorization.reveal())
         }
+        let isOpen = self.loop.makePromise(of: Void.self)
+        let operations = channel.pipeline.syncOperations
+        let encoder = HTTPRequestEncoder()
+        let decoder = ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes))
+        let connect = NIOHTTP1ProxyConnectHandler(
+            targetHost: authority, targetPort: port, headers: headers, deadline: deadline, promise: isOpen)
+        // An answer that is no HTTP ends the attempt at once.
+        try operations.addHandlers([encoder, decoder, connect, NIOCloseOnErrorHandler()])
+        isOpen.futureResult.assumeIsolated()
+            .flatMapError { error in
+                channel.close(promise: nil)
+                return channel.eventLoop.makeFailedFuture(
+                    UpstreamConnectError.proxy(proxy.host, Self.reason(error)))
+            }
+            .flatMap { operations.removeHandler(encoder) }
+            .flatMap { operations.removeHandler(decoder) }
+            .flatMapThrowing {
+                try Self.addTLS(tls, host: host, to: channel)
+                try self.addHandlers(to: channel)
+            }
+            .nonisolated().cascade(to: ready)
+    }
+
+    private static func reason(_ error: any Error) -> String {
+        guard let error = error as? NIOHTTP1ProxyConnectHandler.Error else { return "closed the connection" }
+        if error == .proxyAuthenticationRequired() { return "wants a user and a password; write them into its URL" }
+        if error == .httpProxyHandshakeTimeout() { return "did not answer CONNECT in time" }
+        let refused = NIOHTTP1ProxyConnectHandler.Error.invalidProxyResponseHead(
+            HTTPResponseHead(version: .http1_1, status: .forbidden))
+        return error == refused ? "refused the connection to the upstream" : "closed the connection"
+    }
+
+    /// The handlers that speak with the upstream itself.
+    private func addHandlers(to channel: any Channel) throws {
+        let operations = channel.pipeline.syncOperations
+        if let tls = self.route.tls, !self.route.tunnels {
+            try Self.addTLS(tls, host: self.route.url.host, to: channel)
+        }
+        try operations.addHandler(HTTPRequestEncoder())
+        try operations.addHandler(ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes)))
+        try operations.addHandler(NIOHTTPResponseDecompressor(limit: .none))
+        let connection = UpstreamConnection(
+            onIdle: { [weak self] connection in
+                if let self { self.release(connection) } else { connection.abandon() }
+            }, onClose: { _ in }, absoluteForm: self.route.absoluteForm)
+        try operations.addHandler(connection)
     }
 
     private func release(_ connection: UpstreamConnection) {

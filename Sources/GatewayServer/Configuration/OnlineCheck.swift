@@ -2,6 +2,7 @@
 
 package import GatewayConfig
 internal import GatewayCore
+internal import GatewayCredentials
 internal import GatewayHTTPClient
 internal import GatewayIdentity
 internal import GatewayProviders
@@ -12,14 +13,23 @@ internal import GatewayStore
 package enum OnlineCheck {
     private static let timeout = Duration.seconds(10)
 
-    package static func run(_ file: ConfigurationFile, allowsLoopback: Bool) async -> [ConfigFault] {
-        guard let settings = file.settings, let root = file.root else { return [] }
+    /// What was found.
+    package struct Findings: Sendable {
+        package var faults: [ConfigFault] = []
+        /// What went well and is worth knowing, a sentence each.
+        package var remarks: [String] = []
+    }
+
+    package static func run(_ file: ConfigurationFile, allowsLoopback: Bool, variables: [String: String]) async
+        -> Findings
+    {
+        guard let settings = file.settings, let root = file.root else { return Findings() }
         let rule = AddressGuard(allowsLoopback: allowsLoopback)
         let client = OutboundClient(rule: .guarded(rule))
-        var faults: [ConfigFault] = []
+        var findings = Findings()
         func fault(_ node: ConfigNode?, _ message: String) {
             let node = node ?? root
-            faults.append(ConfigFault(.error, at: node.position, node.path, message))
+            findings.faults.append(ConfigFault(.error, at: node.position, node.path, message))
         }
         do {
             _ = try await OIDCProvider.discover(settings.oidc, client: client, rule: rule)
@@ -35,11 +45,22 @@ package enum OnlineCheck {
             }
             await store.close()
         }
+        let environment = CredentialEnvironment(variables: variables, client: client)
         for (index, upstream) in settings.upstreams.enumerated() {
-            guard let probe = upstream.provider.probe(upstream) else { continue }
             let node = root["upstreams"]?.list[index]
+            do {
+                if let source = try await UpstreamCredentials.examine(
+                    upstream, environment.behind(upstream.transport))
+                {
+                    findings.remarks.append("\(upstream.name.singleLine): the credential comes from \(source)")
+                }
+            } catch {
+                fault(node?["auth"] ?? node, "online: no credential: \("\(error)".singleLine).")
+            }
+            guard let probe = upstream.provider.probe(upstream) else { continue }
             var request = OutboundRequest("GET", probe.url, headers: probe.headers, timeout: timeout)
             request.headers.append(("accept", "application/json"))
+            request.prepare(upstream.transport, variables)
             do {
                 let response = try await client.send(request)
                 if response.status == 401 || response.status == 403 {
@@ -53,6 +74,6 @@ package enum OnlineCheck {
                 fault(node?["base_url"] ?? node, "online: \("\(error)".singleLine)")
             }
         }
-        return faults
+        return findings
     }
 }

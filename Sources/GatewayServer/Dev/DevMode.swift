@@ -97,7 +97,7 @@ package enum DevMode {
             edge: EdgeSettings(), upstreams: [],
             catalog: ModelCatalog(custom: [], includesBuiltIns: false, upstreams: []),
             policies: ManagedPolicies(policies: []), firstByteTimeout: .seconds(1),
-            addressGuard: AddressGuard(allowsLoopback: true), upstreamTLS: nil)
+            addressGuard: AddressGuard(allowsLoopback: true))
         let server = try await RelayServer(
             services: RelayServices(audit: NoAudit(), log: log),
             serving: RelayServing(configuration: configuration, verifier: NoBearers(), responder: responder))

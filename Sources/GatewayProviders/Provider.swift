@@ -30,12 +30,16 @@ package protocol Provider: Sendable {
     /// operator's own. Otherwise they are a cloud provider's, whose texts stay on the gateway.
     static var passesAnswers: Bool { get }
 
+    /// What this kind of upstream does not have.
+    static var lacks: Set<Capability> { get }
+
     /// How to try the credential; `nil` where there is no such way.
     func probe(_ upstream: UpstreamSettings) -> UpstreamProbe?
 }
 
 extension Provider {
     package static var passesAnswers: Bool { false }
+    package static var lacks: Set<Capability> { [] }
     package var credential: CredentialNeed { .none }
     package func probe(_ upstream: UpstreamSettings) -> UpstreamProbe? { nil }
 }

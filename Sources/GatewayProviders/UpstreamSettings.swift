@@ -18,6 +18,8 @@ package struct UpstreamSettings: Sendable {
     package let headers: [(name: String, value: String)]
     /// Statuses after which another upstream is tried; `nil` for the usual ones.
     package let failsOverOn: Set<Int>?
+    /// What requests may need and this upstream does not have.
+    package let lacks: Set<Capability>
     /// How its host is reached.
     package let transport: Transport
     /// Its share among neighbours that have a weight too; `nil` for a fixed place in the order.
@@ -51,8 +53,9 @@ package struct UpstreamSettings: Sendable {
     package init(
         name: String, provider: any Provider, baseURL: WebURL, models: [String]? = nil, groups: [String]? = nil,
         headers: [(name: String, value: String)] = [], failsOverOn: Set<Int>? = nil, weight: Double? = nil,
-        transport: Transport = Transport(),
+        transport: Transport = Transport(), lacks: Set<Capability>? = nil,
     ) {
+        self.lacks = lacks ?? type(of: provider).lacks
         self.transport = transport
         self.failsOverOn = failsOverOn
         self.weight = weight
@@ -76,7 +79,18 @@ package struct UpstreamSettings: Sendable {
             models: node["models"].map(\.strings), groups: node["groups"].map(\.strings),
             headers: (node["headers"]?.members ?? []).map { ($0.key, $0.value.string ?? "") },
             failsOverOn: (node["failover"]?["on"]?.list).map { Set($0.compactMap(\.integer)) },
-            weight: node["weight"]?.number, transport: Transport(node))
+            weight: node["weight"]?.number, transport: Transport(node), lacks: Self.lacks(node["capabilities"], kind))
+    }
+
+    /// What the kind lacks, corrected by what the file says of this one.
+    private static func lacks(_ node: ConfigNode?, _ kind: any Provider.Type) -> Set<Capability> {
+        Capability.allCases.reduce(into: kind.lacks) { lacks, capability in
+            switch node?[capability.rawValue]?.boolean {
+            case true?: lacks.remove(capability)
+            case false?: lacks.insert(capability)
+            case nil: break
+            }
+        }
     }
 
     package func serves(_ principal: Principal) -> Bool {
@@ -108,6 +122,17 @@ package struct UpstreamSettings: Sendable {
                         example: "[429, 500, 502, 503, 529]")
                 ])),
             "When another upstream is tried after this one's answer. Connection failures always are such a case."),
+        ConfigKey(
+            "capabilities",
+            .section(
+                ConfigSection(
+                    Capability.allCases.map { capability in
+                        ConfigKey(
+                            capability.rawValue, .boolean, default: "what the provider is known for",
+                            "Whether it has \(capability.noun).")
+                    })),
+            "What this upstream has, where it differs from its kind. Requests go only to upstreams that have what they need."
+        ),
         ConfigKey(
             "proxy", .string(minimum: 1), default: "what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say",
             "The forward proxy for this upstream, like http://user:password@proxy.example.com:3128, or none.",

@@ -22,24 +22,29 @@ package final class RelayConfiguration: Sendable {
     package let health: UpstreamHealth
     /// `nil` when spend is neither metered nor limited.
     package let spend: SpendControl?
-    /// Whether a client's session stays with one of several weighted upstreams.
-    package let keepsSessions: Bool
+    package let routing: RoutingSettings
+    let retryBudget: RetryBudget?
+    /// What some upstream lacks, and requests are therefore searched for.
+    let unevenCapabilities: Set<Capability>
     let hasWeights: Bool
     /// Whether some upstream takes another body than the client's, so that its parts must be found.
     let hasCloudUpstreams: Bool
     /// Whether the members of a body's top level are needed.
-    var listsMembers: Bool { self.hasCloudUpstreams || self.spend != nil }
+    var listsMembers: Bool { self.hasCloudUpstreams || self.spend != nil || !self.unevenCapabilities.isEmpty }
 
     package init(
         edge: EdgeSettings, upstreams: [UpstreamSettings], catalog: ModelCatalog, policies: ManagedPolicies,
         firstByteTimeout: Duration, addressGuard: AddressGuard, routes: [UpstreamRoute] = [],
-        credentials: [(any UpstreamCredential)?] = [], keepsSessions: Bool = false, spend: SpendControl? = nil,
+        credentials: [(any UpstreamCredential)?] = [], routing: RoutingSettings = RoutingSettings(),
+        spend: SpendControl? = nil,
     ) {
         self.spend = spend
-        self.keepsSessions = keepsSessions
+        self.routing = routing
+        self.retryBudget = routing.retryBudget.map { RetryBudget($0, now: .now) }
+        self.unevenCapabilities = upstreams.reduce(into: []) { $0.formUnion($1.lacks) }
         self.hasWeights = upstreams.contains { $0.weight != nil }
         self.credentials = credentials.isEmpty ? Array(repeating: nil, count: upstreams.count) : credentials
-        self.health = UpstreamHealth(count: upstreams.count)
+        self.health = UpstreamHealth(count: upstreams.count, breaker: routing.breaker)
         self.hasCloudUpstreams = upstreams.contains { !type(of: $0.provider).passesAnswers }
         self.edge = edge
         self.upstreams = upstreams
@@ -56,6 +61,16 @@ package final class RelayConfiguration: Sendable {
             outcome: self.policies.outcome(for: bearer.principal),
             upstreams: self.upstreams.indices.filter { self.upstreams[$0].serves(bearer.principal) })
     }
+}
+
+/// `routing`.
+package struct RoutingSettings: Sendable, Equatable {
+    /// Whether a client's session stays with one of several weighted upstreams.
+    package var keepsSessions = false
+    package var breaker: UpstreamHealth.Breaker?
+    package var retryBudget: RetryBudget.Settings?
+
+    package init() {}
 }
 
 /// Everything that follows from one configuration file: what the hot path reads, who checks bearers, and the other

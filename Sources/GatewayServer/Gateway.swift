@@ -410,7 +410,7 @@ package final class Gateway: Sendable {
             credentials: settings.upstreams.map { upstream in
                 UpstreamCredentials.make(for: upstream, credentialEnvironment.behind(upstream.transport))
             },
-            keepsSessions: settings.keepsSessions, spend: spend)
+            routing: settings.routing, spend: spend)
 
         let publicURL = settings.listen.publicURL
         let tokens = SessionTokens(

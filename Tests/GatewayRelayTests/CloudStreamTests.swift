@@ -125,17 +125,64 @@ struct UpstreamHealthTests {
     func rests() {
         let health = UpstreamHealth(count: 2)
         let start = Timestamp(milliseconds: 1_000_000_000_000)
-        func rests(_ seconds: Double) -> Bool { health.rests(0, now: start.advanced(bySeconds: seconds)) }
+        func rests(_ seconds: Double) -> Bool { health.rests(0, model: "m", now: start.advanced(bySeconds: seconds)) }
         #expect(!rests(0))
         health.wasSilent(0, now: start)
-        #expect(rests(1) && rests(9.9) && !health.rests(1, now: start))
+        #expect(rests(1) && rests(9.9) && !health.rests(1, model: "m", now: start))
         #expect(!rests(10.1), "no probe was let through")
         #expect(rests(10.2), "a second probe was let through")
         health.wasSilent(0, now: start.advanced(bySeconds: 11))
         #expect(rests(30), "the rest did not grow")
         #expect(!rests(31.1))
+        #expect(rests(35) && !rests(41.2), "a probe that nobody heard of again was the last one")
         health.answered(0)
-        #expect(!rests(31.2) && !rests(31.3))
+        #expect(!rests(41.3) && !rests(41.4))
+    }
+
+    @Test("and failing ones rest where a breaker is configured, each model for itself")
+    func breaker() {
+        let health = UpstreamHealth(count: 1, breaker: .init(failures: 3, restSeconds: 5))
+        let start = Timestamp(milliseconds: 1_000_000_000_000)
+        func rests(_ model: String, _ seconds: Double) -> Bool {
+            health.rests(0, model: model, now: start.advanced(bySeconds: seconds))
+        }
+        for second in 0..<2 { health.failed(0, model: "a", now: start.advanced(bySeconds: Double(second))) }
+        health.served(0, model: "a")
+        for second in 0..<2 { health.failed(0, model: "a", now: start.advanced(bySeconds: Double(second))) }
+        #expect(!rests("a", 2), "failures that were not in a row counted")
+        health.failed(0, model: "a", now: start.advanced(bySeconds: 2))
+        #expect(rests("a", 3) && !rests("b", 3))
+        #expect(!rests("a", 7.1) && rests("a", 7.2), "not one probe")
+        health.failed(0, model: "a", now: start.advanced(bySeconds: 8))
+        #expect(rests("a", 12.9) && !rests("a", 13.1))
+        health.served(0, model: "a")
+        #expect(!rests("a", 13.2))
+        let plain = UpstreamHealth(count: 1)
+        for _ in 0..<9 { plain.failed(0, model: "a", now: start) }
+        #expect(!plain.rests(0, model: "a", now: start))
+    }
+}
+
+@Suite("Retry budgets")
+struct RetryBudgetTests {
+    @Test("allow a share of the requests and a number a second, and save for some time only")
+    func budget() {
+        let start = Timestamp(milliseconds: 1_000_000_000_000)
+        let budget = RetryBudget(.init(percent: 20, minimumPerSecond: 1), now: start)
+        func taken(_ second: Double) -> Int {
+            (0..<1000).prefix { _ in budget.take(now: start.advanced(bySeconds: second)) }.count
+        }
+        #expect(taken(0) == 11)
+        for _ in 0..<50 { budget.began(now: start) }
+        #expect(taken(0) == 10)
+        #expect(taken(3) == 3)
+        #expect(taken(10_000) == 20)
+        let strict = RetryBudget(.init(percent: 10, minimumPerSecond: 0), now: start)
+        while strict.take(now: start) {}
+        for _ in 0..<9 { strict.began(now: start) }
+        #expect(!strict.take(now: start))
+        strict.began(now: start)
+        #expect(strict.take(now: start) && !strict.take(now: start))
     }
 }
 

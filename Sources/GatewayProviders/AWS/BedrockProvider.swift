@@ -8,6 +8,7 @@ internal import GatewayCore
 /// Source: <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages.html>.
 package struct BedrockProvider: Provider {
     package static let name = "bedrock"
+    package static let lacks = Capability.serverTools
 
     package struct Guardrail: Sendable, Equatable {
         package let id: String

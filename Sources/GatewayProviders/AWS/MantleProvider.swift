@@ -6,6 +6,7 @@ internal import GatewayCore
 /// Amazon Bedrock's Messages API ("Mantle").
 package struct MantleProvider: Provider {
     package static let name = "mantle"
+    package static let lacks = Capability.serverTools
 
     let region: String
     let authentication: AWSAuthentication

@@ -8,6 +8,7 @@ internal import GatewayCore
 /// Source: <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/use-claude>.
 package struct VertexProvider: Provider {
     package static let name = "vertex"
+    package static let lacks: Set<Capability> = [.webFetch, .codeExecution]
 
     let region: String
     let projectID: String

@@ -185,7 +185,12 @@ final class InferenceExchange: UpstreamDelegate {
         case .refused(let envelope, let failures):
             if let failures { self.warn("inference: model resolution failed", ["reasons": "\(failures)"]) }
             self.refuse(envelope)
-        case .route(let model, let candidates, let eligible):
+        case .route(let model, let all, let eligible):
+            let (candidates, missing) = self.able(all, scan)
+            if let missing {
+                self.refuse(.invalidRequest(Self.sentence(missing, model: model)))
+                return
+            }
             self.candidates = self.ordered(candidates)
             self.eligible = eligible
             self.ledger = AttemptLedger(candidates: candidates.count)
@@ -197,6 +202,26 @@ final class InferenceExchange: UpstreamDelegate {
             self.ticket?.model = model
             self.reserve()
         }
+    }
+
+    /// The candidates that have what the request needs; or the need that none of them meets.
+    private func able(_ candidates: [InferenceDecision.Candidate], _ scan: BodyScan)
+        -> ([InferenceDecision.Candidate], missing: Capability?)
+    {
+        let uneven = self.configuration.unevenCapabilities.filter { self.body.contains($0.mark) }
+        guard !uneven.isEmpty, self.endpoint == .messages else { return (candidates, nil) }
+        var left = candidates
+        for need in Capability.needed(by: BufferBody(self.body), scan.members, among: uneven) {
+            left.removeAll { self.configuration.upstreams[$0.upstream].lacks.contains(need) }
+            if left.isEmpty { return ([], need) }
+        }
+        return (left, nil)
+    }
+
+    private static func sentence(_ need: Capability, model: String) -> String {
+        let having = ProviderRegistry.standard.filter { !$0.lacks.contains(need) }.map { $0.name }
+        return
+            "\(need.noun) is not available for \(model.printableASCII(limit: 128)) through this gateway; an upstream of kind \(having.joined(separator: ", ")) would have it"
     }
 
     /// Takes the request's share of what is left to spend.
@@ -241,16 +266,18 @@ final class InferenceExchange: UpstreamDelegate {
 
     private func beginAttempts() {
         self.phase = .attempting
+        self.configuration.retryBudget?.began(now: .now)
         self.tryNext()
     }
 
-    /// Upstreams that have lately been silent come last.
+    /// Upstreams that have lately failed come last.
     private func ordered(_ candidates: [InferenceDecision.Candidate]) -> [InferenceDecision.Candidate] {
         guard candidates.count > 1 else { return candidates }
         var candidates = candidates
         if self.configuration.hasWeights {
             let session =
-                self.configuration.keepsSessions ? self.head.headers.first(name: "x-claude-code-session-id") : nil
+                self.configuration.routing.keepsSessions
+                ? self.head.headers.first(name: "x-claude-code-session-id") : nil
             let items = candidates.map { candidate in
                 let upstream = self.configuration.upstreams[candidate.upstream]
                 return (name: upstream.name, weight: upstream.weight)
@@ -258,7 +285,7 @@ final class InferenceExchange: UpstreamDelegate {
             candidates = WeightedOrder.order(items, key: session ?? self.requestID.description).map { candidates[$0] }
         }
         let (health, now) = (self.configuration.health, Timestamp.now)
-        let resting = candidates.map { health.rests($0.upstream, now: now) }
+        let resting = candidates.map { health.rests($0.upstream, model: $0.model, now: now) }
         if !resting.contains(true) { return candidates }
         let pairs = zip(candidates, resting)
         return pairs.filter { !$0.1 }.map(\.0) + pairs.filter { $0.1 }.map(\.0)
@@ -413,7 +440,16 @@ final class InferenceExchange: UpstreamDelegate {
         self.upstream = nil
         self.phase = .attempting
         self.ledger.record(FailedAttempt(upstream: self.currentUpstream.name, reason: reason))
+        let candidate = self.candidates[self.next]
+        if reason.isAboutUpstream {
+            self.configuration.health.failed(candidate.upstream, model: candidate.model, now: .now)
+        }
         self.next += 1
+        if self.next < self.candidates.count, self.configuration.retryBudget?.take(now: .now) == false {
+            self.warn("the retry budget is used up; no further upstream is tried", [:])
+            self.giveUp()
+            return
+        }
         if self.next < self.candidates.count {
             let failure = self.ledger.failures.last!
             self.warn(
@@ -513,8 +549,14 @@ final class InferenceExchange: UpstreamDelegate {
         return true
     }
 
+    private func noteServed() {
+        let candidate = self.candidates[self.next]
+        self.configuration.health.served(candidate.upstream, model: candidate.model)
+    }
+
     /// Nothing is sent again from here on; a stream may last long.
     private func commit() {
+        self.noteServed()
         self.body = ByteBuffer()
         self.stored = [:]
     }
@@ -667,6 +709,7 @@ final class InferenceExchange: UpstreamDelegate {
         self.deadline?.cancel()
         self.phase = .finished
         self.ticket?.release()
+        if status < 429 { self.noteServed() }
         if status >= 500 { self.warnServerError(UInt(status)) }
         self.audit(status: status, model: self.call.model, upstream: self.currentUpstream.name, head: head)
         self.connection.answerWhole(response)
@@ -995,6 +1038,14 @@ final class InferenceExchange: UpstreamDelegate {
 }
 
 extension FailedAttempt.Reason {
+    /// Whether it says that the upstream is unwell, and not that it does not serve this request.
+    var isAboutUpstream: Bool {
+        switch self {
+        case .status(let status): status == 429 || status >= 500 && status != 501
+        case .noAnswer: true
+        }
+    }
+
     var text: String {
         switch self {
         case .status(let status): String(status)

@@ -91,7 +91,33 @@ extension GatewaySettings {
         ConfigKey(
             "session_affinity", .boolean, default: "false",
             "Whether a client's session stays with one of several weighted upstreams, so that its prompt cache stays warm. Failures still move it.",
-            example: nil)
+            example: nil),
+        ConfigKey(
+            "circuit_breaker",
+            .section(
+                ConfigSection([
+                    ConfigKey(
+                        "failures", .integer(minimum: 1, maximum: 10_000), required: true,
+                        "So many failed requests in a row open the breaker: no answer, 429, or a server error."),
+                    ConfigKey(
+                        "rest_seconds", .number(above: 0, maximum: 86_400), default: "30",
+                        "How long the upstream then is tried last, before one request tries it again."),
+                ])),
+            "Takes an upstream's model out of turn after repeated failures. Without it only upstreams that do not answer in time rest.",
+            example: nil),
+        ConfigKey(
+            "retry_budget",
+            .section(
+                ConfigSection([
+                    ConfigKey(
+                        "percent", .number(above: 0, maximum: 1000), required: true,
+                        "So many attempts at further upstreams for each hundred requests."),
+                    ConfigKey(
+                        "minimum_per_second", .number(minimum: 0, maximum: 100_000), default: "10",
+                        "So many attempts a second are always allowed."),
+                ])),
+            "Bounds how often requests are sent to a further upstream, so that an outage of all does not multiply the load. Counted in each process.",
+            example: nil),
     ])
 
     private static let timeouts = ConfigSection([

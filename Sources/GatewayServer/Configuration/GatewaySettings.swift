@@ -37,7 +37,7 @@ package struct GatewaySettings: Sendable {
     /// `enforcement.overshoot: strict`.
     package var reservesSpend = false
     package var journalFolder: String?
-    package var keepsSessions = false
+    package var routing = RoutingSettings()
     /// Digests of the sections as read, so that a reload can tell which have changed.
     private var digests: [String: String] = [:]
 
@@ -102,7 +102,7 @@ package struct GatewaySettings: Sendable {
         for member in root.members {
             self.digests[member.key] = Digest.hexadecimal(member.value.json.text())
         }
-        self.keepsSessions = root["routing"]?["session_affinity"]?.boolean ?? false
+        self.routing = RoutingSettings(section("routing"))
         self.journalFolder = root["enforcement"]?["journal_dir"]?.string
         self.reservesSpend = root["enforcement"]?["overshoot"]?.string == "strict"
         self.failsClosed = root["enforcement"]?["fail_closed_on_error"]?.boolean ?? false

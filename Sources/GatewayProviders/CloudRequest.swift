@@ -6,9 +6,12 @@ internal import GatewayCore
 enum CloudRequest {
     private static let version = "2023-06-01"
 
-    /// The version of the API that the client speaks: it says how answers look.
+    /// The version of the API that the client speaks, where it is a later one than the first: it says how answers look.
     static func version(_ call: InboundCall) -> String {
-        call.headerValues("anthropic-version").first.flatMap { HeaderText.isPlain($0) ? $0 : nil } ?? self.version
+        guard let asked = call.headerValues("anthropic-version").first, asked.utf8.count == self.version.utf8.count,
+            asked.utf8.allSatisfy({ (0x30...0x39).contains($0) || $0 == 0x2D }), asked > self.version
+        else { return self.version }
+        return asked
     }
 
     /// The version in the body, for providers that read it there.

@@ -13,6 +13,7 @@ package final class GatewayProcess: Sendable {
 
     package let url: String
     private let process: Process
+    private static let setpriv = "/usr/bin/setpriv"
     private let folder: URL
 
     /// The `claude` that was built along with the tests.
@@ -45,8 +46,16 @@ package final class GatewayProcess: Sendable {
         let log = self.folder.appendingPathComponent("log")
         _ = FileManager.default.createFile(atPath: log.path, contents: nil)
         self.process = Process()
-        self.process.executableURL = Self.binary
-        self.process.arguments = ["gateway", "--config", file.path]
+        let arguments = ["gateway", "--config", file.path]
+        if getuid() == 0, FileManager.default.isExecutableFile(atPath: Self.setpriv) {
+            // As containers run it: some calls succeed only with a capability that tests by root would have.
+            self.process.executableURL = URL(fileURLWithPath: Self.setpriv)
+            self.process.arguments =
+                ["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", Self.binary.path] + arguments
+        } else {
+            self.process.executableURL = Self.binary
+            self.process.arguments = arguments
+        }
         self.process.environment = [
             "CLAUDE_GATEWAY_ALLOW_LOOPBACK": "1", "HOME": self.folder.path, "PATH": "/usr/bin:/bin",
         ]

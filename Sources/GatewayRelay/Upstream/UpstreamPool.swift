@@ -67,7 +67,7 @@ final class UpstreamPool {
         ClientBootstrap(group: self.loop)
             .resolver(GuardedResolver(rule: route.proxy == nil ? self.rule : nil, loop: self.loop))
             .connectTimeout(self.connectTimeout)
-            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelOption(.socketOption(.so_keepalive), value: 1)
             .channelOption(.allowRemoteHalfClosure, value: false)
             .channelInitializer { channel in

@@ -102,6 +102,18 @@ let package = Package(
             name: "GatewayMetering", dependencies: ["GatewayCore", "GatewayConfig", "GatewayStore", log],
             swiftSettings: strict),
 
+        .target(
+            name: "GatewayTelemetry",
+            dependencies: [
+                "GatewayCore", "GatewayConfig", "GatewayCredentials", "GatewayHTTPClient", "GatewayProviders", log,
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHTTPCompression", package: "swift-nio-extras"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
+            swiftSettings: strict,
+        ),
+
         // The data plane and the server around it.
         .target(
             name: "GatewayRelay",
@@ -116,7 +128,8 @@ let package = Package(
             name: "GatewayServer",
             dependencies: [
                 "GatewayCore", "GatewayConfig", "GatewayStore", "GatewayHTTPClient", "GatewayIdentity", "GatewayPolicy",
-                "GatewayProviders", "GatewayCredentials", "GatewayMetering", "GatewayRelay", log, crypto,
+                "GatewayProviders", "GatewayCredentials", "GatewayMetering", "GatewayRelay", "GatewayTelemetry", log,
+                crypto,
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Mustache", package: "swift-mustache"),
@@ -170,6 +183,10 @@ let package = Package(
             ],
             exclude: ["test-key.pem"], swiftSettings: strict),
         .testTarget(
+            name: "GatewayTelemetryTests",
+            dependencies: ["GatewayTelemetry", "GatewayCore", "GatewayHTTPClient", "TestSupport", log],
+            swiftSettings: strict),
+        .testTarget(
             name: "GatewayRelayTests",
             dependencies: ["GatewayRelay", "GatewayCore", "GatewayPolicy", "GatewayProviders", "TestSupport"] + nio,
             swiftSettings: strict),
@@ -194,7 +211,8 @@ let package = Package(
         .testTarget(
             name: "GatewayServerTests",
             dependencies: [
-                "GatewayServer", "GatewayConfig", "GatewayCore", "GatewayIdentity", "GatewayProviders", "TestSupport",
+                "GatewayServer", "GatewayConfig", "GatewayCore", "GatewayIdentity", "GatewayProviders",
+                "GatewayTelemetry", "TestSupport",
                 log,
             ],
             swiftSettings: strict),
@@ -204,7 +222,7 @@ let package = Package(
                 "ClaudeCommands", "GatewayClient", "GatewayConfig", "GatewayCore", "GatewayHTTPClient",
                 "GatewayIdentity",
                 "GatewayMetering", "GatewayPolicy", "GatewayProviders", "GatewayRelay", "GatewayServer",
-                "GatewayStore", "TestSupport", crypto, log,
+                "GatewayStore", "GatewayTelemetry", "TestSupport", crypto, log,
             ],
             swiftSettings: strict,
         ),

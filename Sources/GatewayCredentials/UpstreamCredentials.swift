@@ -31,8 +31,7 @@ package enum UpstreamCredentials {
             return AWSRoleCredential(
                 role: role, base: base, tokens: AWSSecurityTokens(environment: environment, region: region))
         case .google(let authentication):
-            let source = GoogleCredentialSource(environment: environment, authentication: authentication)
-            return RefreshingCredential { try await source.fetch() }
+            return self.google(authentication, environment)
         case .azure:
             let source = AzureCredentialSource(environment: environment)
             return RefreshingCredential { try await source.fetch() }
@@ -40,6 +39,14 @@ package enum UpstreamCredentials {
             let url = upstream.baseURL.origin + upstream.basePath + "/v1/oauth/token"
             return RefreshingCredential { try await self.federate(federation, url, environment) }
         }
+    }
+
+    /// A Google access token, for services other than upstreams.
+    package static func google(_ authentication: GoogleAuthentication, _ environment: CredentialEnvironment)
+        -> any UpstreamCredential
+    {
+        let source = GoogleCredentialSource(environment: environment, authentication: authentication)
+        return RefreshingCredential { try await source.fetch() }
     }
 
     /// Fetches an upstream's credential and says, in words for people, where it came from and whose it is.

@@ -26,6 +26,9 @@ package final class SpendControl: Sendable {
         }
     }
 
+    /// Told of each metered answer.
+    private let onRecord: (@Sendable (SpendEntry) -> Void)?
+
     /// The longest that a request near a limit waits for others to end.
     private static let queueing = Duration.seconds(10)
 
@@ -43,8 +46,9 @@ package final class SpendControl: Sendable {
     package init(
         settings: AdminSettings, failsClosed: Bool, isExact: Bool, pricer: Pricer, services: Services,
         audit: any AuditSink,
-        log: Logger,
+        log: Logger, onRecord: (@Sendable (SpendEntry) -> Void)? = nil,
     ) {
+        self.onRecord = onRecord
         self.rules = SpendRules(mode: settings.groupLimitMode, blockedMessage: settings.blockedMessage)
         self.billingGroupTag = settings.billingGroupTag
         self.isExact = isExact
@@ -214,6 +218,7 @@ package final class SpendControl: Sendable {
             self.services.exposure.settle(share, entry.amount)
         }
         self.services.ledger.record(entry)
+        self.onRecord?(entry)
         guard self.billingGroupTag != nil else { return }
         var group: JSONValue?
         if case .group(let name) = billing { group = .string(name) }

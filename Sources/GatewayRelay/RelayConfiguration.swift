@@ -93,9 +93,21 @@ package struct RelayServing: Sendable {
 package struct RelayServices: Sendable {
     package let audit: any AuditSink
     package let log: Logger
+    /// `nil` when nobody reads metrics.
+    package let metrics: RelayMetrics?
+    /// `nil` when no traces are kept.
+    package let spans: (any SpanSink)?
+    /// Whether the end of each answer is recorded besides its begin.
+    package let recordsOutcomes: Bool
 
-    package init(audit: any AuditSink, log: Logger) {
+    package init(
+        audit: any AuditSink, log: Logger, metrics: RelayMetrics? = nil, spans: (any SpanSink)? = nil,
+        recordsOutcomes: Bool = true,
+    ) {
         self.audit = audit
         self.log = log
+        self.metrics = metrics
+        self.spans = spans
+        self.recordsOutcomes = recordsOutcomes
     }
 }

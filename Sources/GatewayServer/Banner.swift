@@ -4,6 +4,7 @@ internal import GatewayCore
 internal import GatewayIdentity
 internal import GatewayPolicy
 internal import GatewayProviders
+internal import GatewayTelemetry
 
 /// What the gateway says about itself once it serves.
 enum Banner {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GatewayCore
+internal import GatewayTelemetry
 internal import Logging
 
 /// Standard error and what the environment says about it.
 struct Console: Sendable {
     let writer: LineWriter
+    let format = LogFormat()
     let audit: AuditLog
     let log: Logger
     let drainLimit: Duration
@@ -22,7 +24,11 @@ struct Console: Sendable {
         self.audit = AuditLog(writer: writer)
         let name = environment["CLAUDE_GATEWAY_LOG_LEVEL"] ?? ""
         let level = OperationalLog.level(named: name)
-        self.log = Logger(label: "gateway") { _ in OperationalLog(writer: writer, level: level ?? .info) }
+        let format = self.format
+        format.useJSON(environment["CLAUDE_GATEWAY_LOG_FORMAT"]?.lowercased() == "json")
+        self.log = Logger(label: "gateway") { _ in
+            OperationalLog(writer: writer, level: level ?? .info, format: format)
+        }
         if level == nil {
             self.log.warning("CLAUDE_GATEWAY_LOG_LEVEL is not debug, info, warn or error; using info")
         }

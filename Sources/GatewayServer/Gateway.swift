@@ -10,6 +10,7 @@ internal import GatewayPolicy
 internal import GatewayProviders
 internal import GatewayRelay
 internal import GatewayStore
+internal import GatewayTelemetry
 package import Logging
 internal import NIOCore
 internal import NIOPosix
@@ -34,14 +35,22 @@ package final class Gateway: Sendable {
             self.log = log
             self.allowsLoopback = allowsLoopback
         }
+
+        /// The same, with audit events going elsewhere.
+        func recording(_ audit: any AuditSink) -> Environment {
+            Environment(audit: audit, log: self.log, allowsLoopback: self.allowsLoopback, variables: self.variables)
+        }
     }
 
+    /// The port on which metrics are served; `nil` where they are not.
+    package var metricsPort: Int? { self.observability.metricsPort.withLock { $0 } }
     /// The port that is listened on.
     package let port: Int
     private let server: RelayServer
     private let store: any GatewayStore
     private let environment: Environment
     private let tls: TLSContexts
+    private let observability: Observability
     /// What is being served now.
     private let current: Current
 
@@ -58,8 +67,9 @@ package final class Gateway: Sendable {
 
     private init(
         port: Int, server: RelayServer, store: any GatewayStore, environment: Environment, tls: TLSContexts,
-        settings: GatewaySettings, provider: OIDCProvider, spend: SpendControl.Services,
+        observability: Observability, settings: GatewaySettings, provider: OIDCProvider, spend: SpendControl.Services,
     ) {
+        self.observability = observability
         self.spend = spend
         self.port = port
         self.server = server
@@ -132,6 +142,9 @@ package final class Gateway: Sendable {
         try self.checkPort(settings.listen)
 
         let rule = AddressGuard(allowsLoopback: environment.allowsLoopback)
+        let observability = try Observability(
+            settings.observability, audit: environment.audit, log: log, allowsLoopback: environment.allowsLoopback)
+        let environment = environment.recording(observability.audit)
         let store = try self.makeStore(settings.store, log)
         async let provider = self.discover(settings.oidc, rule, log)
         do {
@@ -144,13 +157,16 @@ package final class Gateway: Sendable {
         do {
             let provider = try await provider
             let spend = try await self.makeSpend(settings, environment, store)
-            let serving = try self.assemble(settings, environment, store: store, provider: provider, spend: spend)
-            let server = try await RelayServer(
-                services: RelayServices(audit: environment.audit, log: log), serving: serving)
+            let serving = try self.assemble(
+                settings, environment, observability, store: store, provider: provider, spend: spend)
+            let server = try await RelayServer(services: observability.services, serving: serving)
             let address = RelayServer.Address(host: settings.listen.host.unbracketed, port: settings.listen.port)
             let port = try await self.listen(server, address, tls)
+            try await observability.begin(settings.observability, log: log)
+            observability.watch(store)
             return Gateway(
-                port: port, server: server, store: store, environment: environment, tls: tls, settings: settings,
+                port: port, server: server, store: store, environment: environment, tls: tls,
+                observability: observability, settings: settings,
                 provider: provider, spend: spend)
         } catch {
             await store.close()
@@ -210,7 +226,7 @@ package final class Gateway: Sendable {
             provider = try await Self.discover(settings.oidc, rule, self.environment.log)
         }
         let serving = try Self.assemble(
-            settings, self.environment, store: self.store, provider: provider, spend: self.spend)
+            settings, self.environment, self.observability, store: self.store, provider: provider, spend: self.spend)
         try await self.server.replace(serving)
         self.tls.replace(tls)
         let served = (settings, provider)
@@ -225,6 +241,7 @@ package final class Gateway: Sendable {
         if old.listen.host != new.listen.host { keys.append("listen.host") }
         if old.listen.port != new.listen.port { keys.append("listen.port") }
         if old.listen.terminatesTLS != new.listen.terminatesTLS { keys.append("listen.tls") }
+        if old.digest(of: "observability") != new.digest(of: "observability") { keys.append("observability") }
         if old.digest(of: "store") != new.digest(of: "store") { keys.append("store") }
         return keys
     }
@@ -239,6 +256,7 @@ package final class Gateway: Sendable {
         let cut = await self.server.drain(within: limit, isHurried: isHurried)
         await self.spend.ledger.close(within: .seconds(5))
         await self.store.close()
+        await self.observability.stop()
         return cut
     }
 
@@ -380,8 +398,8 @@ package final class Gateway: Sendable {
     }
 
     private static func assemble(
-        _ settings: GatewaySettings, _ environment: Environment, store: any GatewayStore, provider: OIDCProvider,
-        spend services: SpendControl.Services,
+        _ settings: GatewaySettings, _ environment: Environment, _ observability: Observability,
+        store: any GatewayStore, provider: OIDCProvider, spend services: SpendControl.Services,
     ) throws -> RelayServing {
         let (audit, log) = (environment.audit, environment.log)
         let rule = AddressGuard(allowsLoopback: environment.allowsLoopback)
@@ -398,7 +416,8 @@ package final class Gateway: Sendable {
         let spend = settings.admin.map { admin in
             SpendControl(
                 settings: admin, failsClosed: settings.failsClosed, isExact: settings.reservesSpend,
-                pricer: settings.pricer, services: services, audit: audit, log: log)
+                pricer: settings.pricer, services: services, audit: audit, log: log,
+                onRecord: observability.spendObserver)
         }
         let relay = RelayConfiguration(
             edge: edge, upstreams: settings.upstreams,
@@ -412,6 +431,7 @@ package final class Gateway: Sendable {
             },
             routing: settings.routing, spend: spend)
 
+        observability.use(relay)
         let publicURL = settings.listen.publicURL
         let tokens = SessionTokens(
             settings: settings.session, issuer: publicURL, billingGroupTag: settings.admin?.billingGroupTag)
@@ -452,9 +472,11 @@ package final class Gateway: Sendable {
                 sender: AlertSender(client: OutboundClient(rule: .guarded(rule))), audit: audit, log: log)
             for family in families { routes.add(family) }
         }
-        let collectors = OutboundClient(rule: .guarded(rule))
-        TelemetryRoutes(relay: TelemetryRelay(settings: settings.telemetry, client: collectors, log: log)).mount(
-            on: routes)
+        let telemetry = TelemetryRelay(
+            settings: settings.telemetry, client: OutboundClient(rule: .guarded(rule)),
+            credentials: credentialEnvironment, metrics: observability.telemetryMetrics, audit: audit, log: log)
+        observability.use(telemetry)
+        TelemetryRoutes(relay: telemetry).mount(on: routes)
 
         let verifier = BearerVerifier(tokens: tokens)
         let responder = GatewayResponder(

@@ -4,6 +4,7 @@ internal import Foundation
 internal import GatewayConfig
 internal import GatewayCore
 internal import GatewayProviders
+internal import GatewayTelemetry
 internal import Logging
 internal import Synchronization
 internal import UnixSignals
@@ -37,6 +38,7 @@ package enum GatewayCommand {
             console.writer.write(last)
             return .badConfiguration
         }
+        if settings.observability.logsJSON { console.format.useJSON(true) }
         console.audit.record(
             AuditEvent(
                 "config.load",

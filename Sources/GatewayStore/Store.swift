@@ -11,6 +11,22 @@ package protocol GatewayStore: KeyValueStore, SessionStore, SpendStore {
     /// Removes what has expired before `now`.
     func sweep(now: Timestamp) async throws
     func close() async
+    /// How busy it is; `nil` where there is nothing to wait for.
+    var load: StoreLoad? { get }
+}
+
+extension GatewayStore {
+    package var load: StoreLoad? { nil }
+}
+
+/// What a pool of connections is doing.
+package struct StoreLoad: Sendable, Equatable {
+    package let connections: Int
+    package let busy: Int
+    /// Jobs that wait for a connection.
+    package let waiting: Int
+    /// Whether the server has not answered the last attempt to connect.
+    package let isDown: Bool
 }
 
 /// Short-lived entries with an expiry: device grants and counters. The table is `kv(key, value, expires_at)`.

@@ -11,7 +11,7 @@ internal import Synchronization
     internal import Darwin
 #endif
 
-/// Writes whole lines to a file descriptor from one thread, so that a request never waits for a slow log.
+/// Writes whole lines to an output from one thread, so that a request never waits for a slow log.
 ///
 /// Lines wait in a bounded buffer. When the reader of the log is so slow that the buffer fills, new lines are dropped
 /// and counted, and the count is written as soon as there is room.
@@ -32,10 +32,14 @@ package final class LineWriter: Sendable {
     private let state = Mutex(State())
     private let signal = DispatchSemaphore(value: 0)
     private let finished = DispatchSemaphore(value: 0)
-    private let descriptor: Int32
+    private let output: any LineOutput
 
-    package init(descriptor: Int32 = STDERR_FILENO) {
-        self.descriptor = descriptor
+    package convenience init(descriptor: Int32 = STDERR_FILENO) {
+        self.init(DescriptorOutput(descriptor: descriptor))
+    }
+
+    package init(_ output: any LineOutput) {
+        self.output = output
         let thread = Thread { [self] in self.run() }
         thread.name = "log-writer"
         thread.stackSize = 128 << 10
@@ -96,28 +100,12 @@ package final class LineWriter: Sendable {
                     }
                     break
                 }
-                self.put(bytes)
+                self.output.put(bytes)
                 let now = ContinuousClock.now
                 streak = lastWrite.duration(to: now) < Self.closeness ? streak + 1 : 0
                 lastWrite = now
                 if streak > Self.busyStreak, !isClosed { usleep(Self.pause) }
             }
-        }
-    }
-
-    private func put(_ bytes: [UInt8]) {
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Foundation.write(self.descriptor, $0.baseAddress!, $0.count) }
-            if count < 0 {
-                if errno == EINTR { continue }
-                if errno == EAGAIN {
-                    usleep(1000)
-                    continue
-                }
-                return
-            }
-            rest = rest.dropFirst(count)
         }
     }
 }

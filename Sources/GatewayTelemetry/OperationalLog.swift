@@ -2,6 +2,7 @@
 
 internal import GatewayCore
 package import Logging
+internal import Synchronization
 
 /// Operational lines: `[gateway] <time> <level> <message> key=value…`. What comes from outside is in the values, with
 /// every control character made visible, so that one event is always one line.
@@ -9,10 +10,12 @@ package struct OperationalLog: LogHandler {
     package var logLevel: Logger.Level
     package var metadata: Logger.Metadata = [:]
     private let writer: LineWriter
+    private let format: LogFormat
 
-    package init(writer: LineWriter, level: Logger.Level) {
+    package init(writer: LineWriter, level: Logger.Level, format: LogFormat = LogFormat()) {
         self.writer = writer
         self.logLevel = level
+        self.format = format
     }
 
     package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -21,6 +24,10 @@ package struct OperationalLog: LogHandler {
     }
 
     package func log(event: LogEvent) {
+        if self.format.isJSON {
+            self.writer.write(self.json(event))
+            return
+        }
         var line = "[gateway] \(Timestamp.now) \(Self.name(of: event.level)) \(event.message.description.singleLine)"
         let all = self.metadata.merging(event.metadata ?? [:]) { _, later in later }
         // The request id first: it is what people search for.
@@ -28,6 +35,17 @@ package struct OperationalLog: LogHandler {
             line += " \(key)=\(all[key]!.description.singleLine)"
         }
         self.writer.write(line)
+    }
+
+    /// The same as one JSON object: `ts`, `level`, `msg`, and the values by their names.
+    private func json(_ event: LogEvent) -> [UInt8] {
+        var object: JSONObject = [
+            "ts": .string("\(Timestamp.now)"), "level": .string(Self.name(of: event.level)),
+            "msg": .string(event.message.description),
+        ]
+        let all = self.metadata.merging(event.metadata ?? [:]) { _, later in later }
+        for key in all.keys.sorted() where object[key] == nil { object[key] = .string(all[key]!.description) }
+        return JSONValue.object(object).bytes()
     }
 
     private static func name(of level: Logger.Level) -> String {
@@ -49,6 +67,18 @@ package struct OperationalLog: LogHandler {
         default: nil
         }
     }
+}
+
+/// Whether operational lines are text or JSON. It is known only after the configuration has been read, and some lines
+/// come before.
+package final class LogFormat: Sendable {
+    private let json = Atomic(false)
+
+    package init() {}
+
+    package var isJSON: Bool { self.json.load(ordering: .relaxed) }
+
+    package func useJSON(_ isOn: Bool) { self.json.store(isOn, ordering: .relaxed) }
 }
 
 private func < (left: (Bool, String), right: (Bool, String)) -> Bool {

@@ -21,6 +21,7 @@ package struct TelemetrySettings: Sendable {
     }
 
     package let destinations: [Destination]
+    package let identityMode: ExportIdentity.Mode
     /// `name=value,…`, for OTEL_RESOURCE_ATTRIBUTES; `nil` without labels.
     package let resourceAttributes: String?
 
@@ -34,6 +35,7 @@ package struct TelemetrySettings: Sendable {
                 signals: Set(Signal.allCases.filter(isOn)),
                 google: entry["auth"]?["google"].map(GoogleAuthentication.init))
         }
+        self.identityMode = node?["verify_identity"]?.string.flatMap(ExportIdentity.Mode.init) ?? .off
         let labels = node?["resource_attributes"]?.members ?? []
         self.resourceAttributes =
             labels.isEmpty || self.destinations.isEmpty
@@ -53,6 +55,10 @@ package struct TelemetrySettings: Sendable {
                 "resource_attributes", .map(of: .string()),
                 "Labels that clients put on everything they export (OTEL_RESOURCE_ATTRIBUTES), such as team: platform.",
                 inspect: inspectLabels),
+            ConfigKey(
+                "verify_identity", .choice(ExportIdentity.Mode.allCases.map(\.rawValue)), default: "off",
+                "Whether the user attributes of an export's resource are held against the developer who sends it: stamp replaces them, reject refuses an export with others."
+            ),
         ],
         rules: [
             { node, report in

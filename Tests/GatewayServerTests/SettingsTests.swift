@@ -6,6 +6,7 @@ import GatewayCore
 import GatewayIdentity
 import GatewayProviders
 import GatewayServer
+import GatewayTelemetry
 import Logging
 import Testing
 

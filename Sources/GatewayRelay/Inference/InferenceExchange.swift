@@ -85,6 +85,9 @@ final class InferenceExchange: UpstreamDelegate {
     /// The request as it was, for asking how long its prompt is when an answer does not say.
     private var countable: (body: ByteBuffer, scan: BodyScan)?
     private var maximumOutput: Int?
+    private var recorder: ExchangeRecorder
+    /// The status that the client got.
+    private var answeredStatus = 0
     /// The scan of the body as it is sent on, where that is not the client's.
     private var rescanned: BodyScan?
 
@@ -100,6 +103,8 @@ final class InferenceExchange: UpstreamDelegate {
         self.head = head
         self.body = body
         self.requestID = requestID
+        self.recorder = ExchangeRecorder(
+            connection.services, traceparent: head.headers.first(name: "traceparent"))
     }
 
     private var configuration: RelayConfiguration { self.generation.configuration }
@@ -333,12 +338,17 @@ final class InferenceExchange: UpstreamDelegate {
         }
         self.attempt += 1
         self.retriedFresh = fresh
+        let traceparent = self.recorder.beginAttempt()
         let attempt = self.attempt
         self.scheduleDeadline(attempt)
         let candidate = self.candidates[self.next]
         do throws(ProviderRefusal) {
             let upstream = self.currentUpstream
             self.request = try upstream.provider.request(for: self.call, upstreamModel: candidate.model, upstream)
+            if let traceparent {
+                self.request?.headers.removeAll { $0.name.lowercased() == "traceparent" }
+                self.request?.headers.append(("traceparent", traceparent))
+            }
         } catch {
             self.cannotAsk(error)
             return
@@ -441,6 +451,7 @@ final class InferenceExchange: UpstreamDelegate {
         self.phase = .attempting
         self.ledger.record(FailedAttempt(upstream: self.currentUpstream.name, reason: reason))
         let candidate = self.candidates[self.next]
+        self.endAttempt(error: reason.label)
         if reason.isAboutUpstream {
             self.configuration.health.failed(candidate.upstream, model: candidate.model, now: .now)
         }
@@ -452,6 +463,7 @@ final class InferenceExchange: UpstreamDelegate {
         }
         if self.next < self.candidates.count {
             let failure = self.ledger.failures.last!
+            self.recorder.failedOver(failure.upstream, reason: reason.label)
             self.warn(
                 "upstream failed, trying next",
                 ["upstream": "\(failure.upstream.singleLine)", "reason": "\(failure.reason.text)"])
@@ -604,6 +616,7 @@ final class InferenceExchange: UpstreamDelegate {
     }
 
     private func beginMetering(_ headers: inout HTTPHeaders) {
+        self.recorder.beganAnswer()
         guard let ticket else { return }
         for header in ticket.allowance.headers { headers.add(name: header.name, value: header.value) }
         ticket.begin(
@@ -613,6 +626,9 @@ final class InferenceExchange: UpstreamDelegate {
 
     /// Gives a part of the answer to the client, and to the books.
     private func pass(_ bytes: ByteBuffer) {
+        if self.relayedBytes == 0, bytes.readableBytes > 0 {
+            self.recorder.passed(self.currentUpstream.name, self.candidates[self.next].model)
+        }
         self.relayedBytes += bytes.readableBytes
         self.ticket?.receive(bytes)
         self.connection.writeAnswer(bytes)
@@ -710,6 +726,7 @@ final class InferenceExchange: UpstreamDelegate {
         self.phase = .finished
         self.ticket?.release()
         if status < 429 { self.noteServed() }
+        self.endAttempt(error: status < 400 ? nil : String(status))
         if status >= 500 { self.warnServerError(UInt(status)) }
         self.audit(status: status, model: self.call.model, upstream: self.currentUpstream.name, head: head)
         self.connection.answerWhole(response)
@@ -795,6 +812,7 @@ final class InferenceExchange: UpstreamDelegate {
         self.phase = .finished
         self.connection.endAnswer()
         self.closeTicket(isWhole: true)
+        self.conclude(.complete)
     }
 
     /// A whole answer that was not relayed as it came.
@@ -945,6 +963,7 @@ final class InferenceExchange: UpstreamDelegate {
 
     private func tell(type: String, message: String) {
         self.closeTicket(isWhole: false)
+        self.conclude(.interrupted)
         guard self.isEventStream, !self.hasDeclaredLength else {
             self.connection.abortAnswer()
             return
@@ -976,12 +995,14 @@ final class InferenceExchange: UpstreamDelegate {
         case .peeking, .translating(_, _, hasBegun: false):
             // The upstream has begun to work, and charges for it.
             self.phase = .finished
+            self.endAttempt(error: AnswerOutcome.abandoned.rawValue)
             self.audit(status: 499, model: self.call.model, upstream: nil, head: nil)
             var unsent = HTTPHeaders()
             self.beginMetering(&unsent)
             self.closeTicket(isWhole: false)
         case .attempting, .collecting:
             self.phase = .finished
+            self.endAttempt(error: AnswerOutcome.abandoned.rawValue)
             self.ticket?.release()
             self.audit(status: 499, model: self.call.model, upstream: nil, head: nil)
         case .deciding:
@@ -990,6 +1011,7 @@ final class InferenceExchange: UpstreamDelegate {
         case .relaying, .translating:
             self.phase = .finished
             self.closeTicket(isWhole: false)
+            self.conclude(.abandoned)
         case .finished: break
         }
         self.dropUpstream()
@@ -1001,7 +1023,39 @@ final class InferenceExchange: UpstreamDelegate {
         Int((NIODeadline.now() - self.started).nanoseconds / 1_000_000)
     }
 
+    private func endAttempt(error: String?) {
+        let upstream = self.currentUpstream
+        self.recorder.endAttempt(
+            upstream.name, self.candidates[self.next].model, host: upstream.baseURL.host, error: error)
+    }
+
+    /// An answer that has begun to go to the client has ended.
+    private func conclude(_ outcome: AnswerOutcome) {
+        let milliseconds = self.recorder.firstByteMilliseconds
+        self.endAttempt(
+            error: outcome == .complete
+                ? (self.answeredStatus < 400 ? nil : String(self.answeredStatus)) : outcome.rawValue)
+        self.recorder.endedAnswer(outcome, bytes: self.relayedBytes)
+        self.recorder.end(status: self.answeredStatus, path: self.endpoint.path, requestID: self.requestID)
+        guard self.connection.services.recordsOutcomes else { return }
+        let usage = self.ticket?.usage
+        self.connection.services.audit.record(
+            AuditEvent(
+                "inference.end",
+                [
+                    "request_id": .string(self.requestID.description), "outcome": .string(outcome.rawValue),
+                    "upstream": .string(self.currentUpstream.name), "status": .integer(self.answeredStatus),
+                    "bytes": .integer(self.relayedBytes), "first_byte_ms": milliseconds.map { .integer($0) },
+                    "ms": .integer(self.elapsedMilliseconds), "input_tokens": usage.map { .integer($0.input) },
+                    "output_tokens": usage.map { .integer($0.output) },
+                ]))
+    }
+
     private func audit(status: Int, model: String?, upstream: String?, head: HTTPResponseHead?) {
+        self.answeredStatus = status
+        if case .finished = self.phase {
+            self.recorder.end(status: status, path: self.endpoint.path, requestID: self.requestID)
+        }
         func header(_ names: String...) -> JSONValue {
             names.lazy.compactMap { head?.headers.first(name: $0) }.first.jsonOrNull
         }
@@ -1038,6 +1092,14 @@ final class InferenceExchange: UpstreamDelegate {
 }
 
 extension FailedAttempt.Reason {
+    /// One of few words, for metrics.
+    var label: String {
+        switch self {
+        case .status(let status): String(status)
+        case .noAnswer: "no_answer"
+        }
+    }
+
     /// Whether it says that the upstream is unwell, and not that it does not serve this request.
     var isAboutUpstream: Bool {
         switch self {

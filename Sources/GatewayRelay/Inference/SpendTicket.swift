@@ -25,6 +25,8 @@ final class SpendTicket {
     var inputEstimate = 0
     /// What is reserved for the prompt: in exact mode two bytes a token, fewer than any usual text has.
     var longestPrompt: Int { self.control.isExact ? self.inputEstimate * 2 : self.inputEstimate }
+    /// What the answer said of its tokens, once it has ended.
+    private(set) var usage: TokenUsage?
     private var grant = SpendGrant()
     private var known: (upstream: String, model: String, price: Price)?
     private var state = State.open
@@ -98,6 +100,7 @@ final class SpendTicket {
                 upstream: upstream, upstreamModel: upstreamModel)
         }
         var usage = reading.usage
+        self.usage = usage
         guard !reading.knowsInput else {
             record(usage)
             return

@@ -79,4 +79,10 @@ package protocol PlainResponder: Sendable {
     /// something trivial. Runs on the event loop; must not block.
     func immediateAnswer(to request: PlainRequest) -> PlainResponse?
     func respond(to request: PlainRequest) async -> PlainResponse
+    /// The name under which requests for a path are counted: never a text that only the client knows.
+    func route(of path: String) -> String
+}
+
+extension PlainResponder {
+    package func route(of path: String) -> String { "other" }
 }

@@ -55,6 +55,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
     private var isHead = false
     private var needsFlush = false
     private var requestID = RequestID()
+    private var measured: Measured?
     private var exchange: InferenceExchange?
     private var task: Task<Void, Never>?
     private var exchangeNumber = 0
@@ -272,6 +273,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
             && !head.headers.contains(name: "upgrade")
         self.isHead = head.method == .HEAD
         self.requestID = RequestID(chosenByClient: head.headers.first(name: "x-client-request-id"))
+        if self.services.metrics != nil { self.measured = Measured(method: head.method, uri: head.uri) }
         if head.version != .http1_0, head.version != .http0_9, head.headers[canonicalForm: "host"].count != 1 {
             self.keepsAlive = false
             self.refuseMalformed()
@@ -410,6 +412,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         if head.headers.contains(name: "transfer-encoding") || length > Self.discardLimit { self.keepsAlive = false }
         self.state = .answering
         self.write(response)
+        self.noteAnswered()
         if self.keepsAlive {
             self.state = .discarding
         } else {
@@ -514,6 +517,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         if self.shared.isDraining { self.keepsAlive = false }
         if !self.keepsAlive { headers.replaceOrAdd(name: "connection", value: "close") }
         let head = HTTPResponseHead(version: self.version, status: status, headers: headers)
+        self.measured?.status = status.code
         self.channel.write(HTTPServerResponsePart.head(head), promise: nil)
         self.needsFlush = true
     }
@@ -546,14 +550,37 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
 
     /// The answer cannot be completed: the connection ends, so that the client cannot take a part for the whole.
     func abortAnswer() {
+        self.noteAnswered()
         self.state = .closing
         self.channel.close(promise: nil)
     }
 
     private func finished() {
         guard case .answering = self.state else { return }
+        self.noteAnswered()
         self.ready()
     }
+
+    /// A request that is being measured.
+    private struct Measured {
+        let method: HTTPMethod
+        let uri: String
+        let start = NIODeadline.now()
+        var status: UInt = 0
+    }
+
+    private func noteAnswered() {
+        guard let metrics = self.services.metrics, let measured else { return }
+        self.measured = nil
+        let path = RequestTarget(measured.uri).path
+        let generation = self.shared.current
+        let seconds = Double((NIODeadline.now() - measured.start).nanoseconds) / 1e9
+        metrics.answered(
+            Self.known.contains(measured.method.rawValue) ? measured.method.rawValue : "_OTHER",
+            generation.responder.route(of: path), status: measured.status, seconds: seconds)
+    }
+
+    private static let known: Set<String> = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"]
 }
 
 extension AuditEvent {

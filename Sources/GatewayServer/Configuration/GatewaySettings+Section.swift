@@ -6,6 +6,7 @@ internal import GatewayMetering
 internal import GatewayPolicy
 internal import GatewayProviders
 internal import GatewayStore
+internal import GatewayTelemetry
 
 extension GatewaySettings {
     /// Every key of `gateway.yaml`. Validation, suggestions, the man page and the sample file read this.
@@ -34,6 +35,9 @@ extension GatewaySettings {
                 "managed", .section(ManagedSection.section),
                 "Claude Code settings for developers, enforced by the gateway."),
             ConfigKey("telemetry", .section(TelemetrySettings.section), "Where developers' telemetry goes."),
+            ConfigKey(
+                "observability", .section(ObservabilitySettings.section),
+                "The gateway's own metrics, traces, audit events and log. A change needs a restart."),
             ConfigKey(
                 "login_notice", .string(minimum: 1), "A sentence shown to whoever signs in, of at most 500 characters.",
                 check: { node in

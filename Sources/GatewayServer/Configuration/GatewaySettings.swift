@@ -8,6 +8,7 @@ package import GatewayPolicy
 package import GatewayProviders
 package import GatewayRelay
 package import GatewayStore
+package import GatewayTelemetry
 
 /// A whole `gateway.yaml`, decoded. Each section's keys, rules and decoding stand with the module that uses it; here
 /// they are only put together.
@@ -21,6 +22,7 @@ package struct GatewaySettings: Sendable {
     package var includesBuiltInModels = true
     package var managed: ManagedPolicies
     package var telemetry: TelemetrySettings
+    package var observability = ObservabilitySettings()
     package var access: AccessControl
     package var maximumBodyBytes = 33_554_432
     package var maximumHeaderBytes: Int?
@@ -69,6 +71,7 @@ package struct GatewaySettings: Sendable {
         self.models = section("models").list.map(CustomModel.init)
         self.includesBuiltInModels = root["auto_include_builtin_models"]?.boolean ?? true
         self.telemetry = TelemetrySettings(root["telemetry"])
+        self.observability = ObservabilitySettings(root["observability"])
         let telemetry = self.telemetry
         let pushes = !telemetry.destinations.isEmpty && root["listen"]?["public_url"] != nil
         if let pricing = root["pricing"] { self.pricing = PricingSettings(pricing) }

@@ -8,6 +8,7 @@ internal import GatewayPolicy
 internal import GatewayProviders
 internal import GatewayRelay
 internal import GatewayStore
+internal import GatewayTelemetry
 internal import Logging
 internal import NIOSSL
 
@@ -93,23 +94,8 @@ package enum DevMode {
     private static func serve(_ responder: some PlainResponder, _ log: Logger) async throws -> (
         server: RelayServer, url: String
     ) {
-        let configuration = RelayConfiguration(
-            edge: EdgeSettings(), upstreams: [],
-            catalog: ModelCatalog(custom: [], includesBuiltIns: false, upstreams: []),
-            policies: ManagedPolicies(policies: []), firstByteTimeout: .seconds(1),
-            addressGuard: AddressGuard(allowsLoopback: true))
-        let server = try await RelayServer(
-            services: RelayServices(audit: NoAudit(), log: log),
-            serving: RelayServing(configuration: configuration, verifier: NoBearers(), responder: responder))
-        let port = try await server.listen(RelayServer.Address(host: "127.0.0.1", port: 0), tls: nil)
+        let (server, port) = try await SideListener.start(
+            responder, on: RelayServer.Address(host: "127.0.0.1", port: 0), log: log)
         return (server, "http://127.0.0.1:\(port)")
-    }
-
-    private struct NoBearers: BearerVerifying {
-        func verify(_ token: String, now: Timestamp) -> VerifiedBearer? { nil }
-    }
-
-    private struct NoAudit: AuditSink {
-        func record(_ event: AuditEvent) {}
     }
 }

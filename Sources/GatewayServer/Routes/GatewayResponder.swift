@@ -64,6 +64,11 @@ final class GatewayResponder: PlainResponder {
         return request.path == HealthRoutes.livenessPath ? HealthRoutes.alive : nil
     }
 
+    func route(of path: String) -> String {
+        if self.entries[path] != nil { return path }
+        return self.families.first { $0.has(path) }.map { $0.prefix + "/*" } ?? "other"
+    }
+
     private struct Refused: Error {
         let problem: BearerProblem
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GatewayRelay
+internal import GatewayTelemetry
 internal import NIOCore
 internal import NIOHTTP1
 
@@ -11,7 +12,18 @@ struct TelemetryRoutes: Sendable {
     func mount(on routes: RouteTable) {
         for signal in TelemetrySettings.Signal.allCases {
             routes.post("/v1/\(signal.rawValue)", .bearer) { context in
-                self.relay.pass(context.request, signal)
+                guard let caller = context.caller else { return .text(.unauthorized, "unauthorized") }
+                let request = context.request
+                do throws(ExportIdentity.Refusal) {
+                    try self.relay.pass(
+                        Array(request.body.readableBytesView), signal,
+                        contentType: request.headers.first(name: "content-type"),
+                        contentEncoding: request.headers.first(name: "content-encoding"), from: caller.principal,
+                        requestID: context.requestID)
+                } catch {
+                    // OTLP clients do not send a 400 again.
+                    return .text(.badRequest, error.description)
+                }
                 return PlainResponse(status: .ok, body: .bytes(.init()))
             }
         }

@@ -29,6 +29,8 @@ final class PostgresPool: @unchecked Sendable {
     private var isClosed = false
     private var lastRefusal: (at: ContinuousClock.Instant, error: StoreError)?
     private var isDown = false
+    private var busy = 0
+    private let connections: Int
 
     /// - Parameter onOutage: Called with the reason when the server stops answering and with `nil` when it answers
     ///   again; once each, however many jobs fail in between.
@@ -37,6 +39,7 @@ final class PostgresPool: @unchecked Sendable {
         connect: @escaping @Sendable () throws(StoreError) -> PostgresConnection,
     ) {
         self.connect = connect
+        self.connections = max(1, connections)
         self.waitLimit = waitLimit
         self.onOutage = onOutage
         for index in 0..<max(1, connections) {
@@ -78,6 +81,13 @@ final class PostgresPool: @unchecked Sendable {
         }
     }
 
+    var load: StoreLoad {
+        self.condition.lock()
+        defer { self.condition.unlock() }
+        return StoreLoad(
+            connections: self.connections, busy: self.busy, waiting: self.queue.count, isDown: self.isDown)
+    }
+
     func close() {
         self.condition.lock()
         self.isClosed = true
@@ -104,6 +114,7 @@ final class PostgresPool: @unchecked Sendable {
         guard let pool else { return }
         var connection: PostgresConnection?
         while let job = pool.take() {
+            defer { pool.finished() }
             if connection?.isAlive == false { connection = nil }
             if connection == nil {
                 do throws(StoreError) {
@@ -123,7 +134,15 @@ final class PostgresPool: @unchecked Sendable {
         self.condition.lock()
         defer { self.condition.unlock() }
         while self.queue.isEmpty, !self.isClosed { self.condition.wait() }
-        return self.isClosed ? nil : self.queue.removeFirst()
+        if self.isClosed { return nil }
+        self.busy += 1
+        return self.queue.removeFirst()
+    }
+
+    private func finished() {
+        self.condition.lock()
+        self.busy -= 1
+        self.condition.unlock()
     }
 
     private func reconnect() throws(StoreError) -> PostgresConnection {

@@ -6,6 +6,8 @@ package import GatewayCore
 package final class PostgresStore: GatewayStore {
     private let pool: PostgresPool
 
+    package var load: StoreLoad? { self.pool.load }
+
     /// Connects lazily; `migrate` or `ping` is the first contact.
     package init(settings: StoreSettings, url: Secret, onOutage: @escaping @Sendable (String?) -> Void) {
         let (username, password, timeout) = (settings.username, settings.password, settings.connectTimeout)

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import GatewayCore
+
+/// Gives audit events to several sinks, and counts them.
+package struct AuditFan: AuditSink {
+    private let sinks: [any AuditSink]
+    private let count: MetricFamily?
+
+    package init(_ sinks: [any AuditSink], registry: MetricRegistry?) {
+        self.sinks = sinks
+        self.count = registry?.counter(
+            "claude_gateway_audit_events_total",
+            "Audit events, with their reason or outcome where they have one: sign-ins, refusals, blocked spend.",
+            labels: ["event", "reason"])
+    }
+
+    package func record(_ event: AuditEvent) {
+        for sink in self.sinks { sink.record(event) }
+        guard let count else { return }
+        let reason = (event["reason"] ?? event["outcome"] ?? event["result"])?.string ?? ""
+        count.add(1, event.name, Self.isWord(reason) ? reason : "other")
+    }
+
+    /// The gateway's own words, and no text that came from outside.
+    private static func isWord(_ text: String) -> Bool {
+        text.utf8.count <= 40 && text.utf8.allSatisfy { (0x61...0x7A).contains($0) || $0 == 0x5F || $0 == 0x2D }
+    }
+}
+
+/// The lines of an audit log for a file or a system logger.
+package final class AuditOutput: AuditSink {
+    private let writer: LineWriter
+
+    private init(_ output: any LineOutput) {
+        self.writer = LineWriter(output)
+    }
+
+    /// - Throws: `AuditOutputFailure` when the file cannot be opened.
+    package static func file(
+        _ settings: ObservabilitySettings.File, onFailure: @escaping @Sendable (String) -> Void,
+    ) throws(AuditOutputFailure) -> AuditOutput {
+        let file = RotatingFile(
+            path: settings.path, maximumBytes: settings.maximumBytes, keep: settings.keep, onFailure: onFailure)
+        if let reason = file.open() { throw AuditOutputFailure(reason: reason) }
+        return AuditOutput(file)
+    }
+
+    package static func syslog(
+        _ settings: ObservabilitySettings.Syslog, onFailure: @escaping @Sendable (String) -> Void,
+    ) -> AuditOutput {
+        AuditOutput(SyslogOutput(address: settings.address, facility: settings.facility, onFailure: onFailure))
+    }
+
+    package func record(_ event: AuditEvent) {
+        self.writer.write(event.line(at: .now))
+    }
+
+    /// Writes what is waiting.
+    package func close() {
+        self.writer.close()
+    }
+}
+
+package struct AuditOutputFailure: Error, Sendable {
+    package let reason: String
+}

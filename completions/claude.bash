@@ -31,6 +31,9 @@ _claude() {
             " spend requests withdraw") path=" spend requests withdraw" ;;
             " spend alerts") path=" spend alerts" ;;
             " spend alerts test") path=" spend alerts test" ;;
+            " admin") path=" admin" ;;
+            " admin sessions") path=" admin sessions" ;;
+            " admin revoke") path=" admin revoke" ;;
             " config") path=" config" ;;
             " config validate") path=" config validate" ;;
             " config explain") path=" config explain" ;;
@@ -79,13 +82,17 @@ _claude() {
         " spend requests approve:--until") COMPREPLY=(); return ;;
         " spend requests approve:--reason") COMPREPLY=(); return ;;
         " spend requests deny:--reason") COMPREPLY=(); return ;;
+        " admin sessions:--user") COMPREPLY=(); return ;;
+        " admin revoke:--user") COMPREPLY=(); return ;;
+        " admin revoke:--session") COMPREPLY=(); return ;;
+        " admin revoke:--group") COMPREPLY=(); return ;;
         " config validate:--format") COMPREPLY=(); return ;;
         " config explain:--email") COMPREPLY=(); return ;;
         " config explain:--groups") COMPREPLY=(); return ;;
         " config explain:--model") COMPREPLY=(); return ;;
     esac
     case "$path" in
-        "") COMPREPLY=($(compgen -W "gateway login logout whoami models settings token spend config completion --print -p --model --max-tokens --json --version -V --help -h" -- "$cur")) ;;
+        "") COMPREPLY=($(compgen -W "gateway login logout whoami models settings token spend admin config completion --print -p --model --max-tokens --json --version -V --help -h" -- "$cur")) ;;
         " gateway") COMPREPLY=($(compgen -W "--config -c --watch --dev --host --port --help -h" -- "$cur")) ;;
         " login") COMPREPLY=($(compgen -W "--no-browser --no-qr --fingerprint --json --help -h" -- "$cur")) ;;
         " logout") COMPREPLY=($(compgen -W "--help -h" -- "$cur")) ;;
@@ -108,6 +115,9 @@ _claude() {
         " spend requests withdraw") COMPREPLY=($(compgen -W "--json --help -h" -- "$cur")) ;;
         " spend alerts") COMPREPLY=($(compgen -W "test --help -h" -- "$cur")) ;;
         " spend alerts test") COMPREPLY=($(compgen -W "--json --help -h" -- "$cur")) ;;
+        " admin") COMPREPLY=($(compgen -W "sessions revoke --help -h" -- "$cur")) ;;
+        " admin sessions") COMPREPLY=($(compgen -W "--user --json --help -h" -- "$cur")) ;;
+        " admin revoke") COMPREPLY=($(compgen -W "--user --session --group --json --help -h" -- "$cur")) ;;
         " config") COMPREPLY=($(compgen -W "validate explain diff schema --help -h" -- "$cur")) ;;
         " config validate") COMPREPLY=($(compgen -W "--strict --online --format --json --help -h" -- "$cur")) ;;
         " config explain") COMPREPLY=($(compgen -W "--email --groups --model --online --json --help -h" -- "$cur")) ;;

@@ -16,6 +16,8 @@ package enum CommandTable {
         (["settings"], SettingsCommand.self),
         (["token"], TokenCommand.self),
         (["spend"], SpendCommand.self),
+        (["admin", "sessions"], AdminSessionsCommand.self),
+        (["admin", "revoke"], AdminRevokeCommand.self),
         (["spend", "limits", "list"], SpendLimitsListCommand.self),
         (["spend", "limits", "set"], SpendLimitsSetCommand.self),
         (["spend", "limits", "delete"], SpendLimitsDeleteCommand.self),
@@ -54,7 +56,7 @@ package enum CommandTable {
         ],
         subcommands: [
             GatewayServerCommand.spec, LoginCommand.spec, LogoutCommand.spec, WhoamiCommand.spec, ModelsCommand.spec,
-            SettingsCommand.spec, TokenCommand.spec, SpendCommand.spec,
+            SettingsCommand.spec, TokenCommand.spec, SpendCommand.spec, AdminCommands.spec,
             CommandSpec(
                 "config", "Work with gateway.yaml.",
                 subcommands: [

@@ -24,6 +24,10 @@ package struct OutboundClient: Sendable {
         if case .guarded(let rule) = self.rule, let refusal = rule.refusal(ofHost: url.host) {
             throw OutboundError.blocked(host: url.host, reason: refusal.description)
         }
+        for header in request.headers where header.value.utf8.contains(where: { $0 < 0x20 && $0 != 0x09 || $0 == 0x7F })
+        {
+            throw OutboundError.broken(host: url.host, reason: "a control character in the header \(header.name)")
+        }
         let transfer = CurlTransfer(request, host: url.host, rule: self.rule, onBody: onBody)
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in

@@ -15,6 +15,8 @@ final class RelayGeneration {
     let pools: [UpstreamPool]
     private let verifier: any BearerVerifying
     private var bearers: [String: Caller] = [:]
+    /// The verifier's epoch in which `bearers` were verified.
+    private var epoch = 0
 
     init(_ serving: RelayServing, loop: any EventLoop) {
         let configuration = serving.configuration
@@ -33,6 +35,10 @@ final class RelayGeneration {
     func caller(authorization: String?) -> Result<Caller, BearerFailure> {
         guard let authorization else { return .failure(BearerFailure(problem: .missing)) }
         let now = Timestamp.now
+        if self.verifier.epoch != self.epoch {
+            self.epoch = self.verifier.epoch
+            self.bearers.removeAll(keepingCapacity: true)
+        }
         if let known = self.bearers[authorization] {
             if known.expiresAt > now.seconds { return .success(known) }
             self.bearers[authorization] = nil

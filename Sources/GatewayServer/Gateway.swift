@@ -51,6 +51,8 @@ package final class Gateway: Sendable {
     private let environment: Environment
     private let tls: TLSContexts
     private let observability: Observability
+    private let revocations: Revocations
+    private let follower: Task<Void, Never>
     /// What is being served now.
     private let current: Current
 
@@ -68,7 +70,10 @@ package final class Gateway: Sendable {
     private init(
         port: Int, server: RelayServer, store: any GatewayStore, environment: Environment, tls: TLSContexts,
         observability: Observability, settings: GatewaySettings, provider: OIDCProvider, spend: SpendControl.Services,
+        revocations: Revocations,
     ) {
+        self.revocations = revocations
+        self.follower = Task { await revocations.follow() }
         self.observability = observability
         self.spend = spend
         self.port = port
@@ -92,6 +97,7 @@ package final class Gateway: Sendable {
                         try await store.sweepAlerts(before: Timestamp(milliseconds: oldest))
                     }
                     if round > 0 { try await store.sweep(now: .now) }
+                    if round % 60 == 1 { try await store.sweepRevocations(now: .now) }
                     if admin != nil { try await Self.sweepHolds(store, environment) }
                 } catch {
                     log.warning("the store could not be swept", metadata: ["reason": "\(error)"])
@@ -157,8 +163,11 @@ package final class Gateway: Sendable {
         do {
             let provider = try await provider
             let spend = try await self.makeSpend(settings, environment, store)
+            let revocations = Revocations(store: store, log: log)
+            try await revocations.load()
             let serving = try self.assemble(
-                settings, environment, observability, store: store, provider: provider, spend: spend)
+                settings, environment, observability, store: store, provider: provider, spend: spend,
+                revocations: revocations)
             let server = try await RelayServer(services: observability.services, serving: serving)
             let address = RelayServer.Address(host: settings.listen.host.unbracketed, port: settings.listen.port)
             let port = try await self.listen(server, address, tls)
@@ -167,7 +176,7 @@ package final class Gateway: Sendable {
             return Gateway(
                 port: port, server: server, store: store, environment: environment, tls: tls,
                 observability: observability, settings: settings,
-                provider: provider, spend: spend)
+                provider: provider, spend: spend, revocations: revocations)
         } catch {
             await store.close()
             throw error
@@ -226,7 +235,8 @@ package final class Gateway: Sendable {
             provider = try await Self.discover(settings.oidc, rule, self.environment.log)
         }
         let serving = try Self.assemble(
-            settings, self.environment, self.observability, store: self.store, provider: provider, spend: self.spend)
+            settings, self.environment, self.observability, store: self.store, provider: provider, spend: self.spend,
+            revocations: self.revocations)
         try await self.server.replace(serving)
         self.tls.replace(tls)
         let served = (settings, provider)
@@ -252,6 +262,7 @@ package final class Gateway: Sendable {
     /// - Returns: How many requests were cut at the deadline.
     package func stop(within limit: Duration, isHurried: @escaping @Sendable () -> Bool = { false }) async -> Int {
         self.sweeper.cancel()
+        self.follower.cancel()
         self.alerts.withLock { $0?.cancel() }
         let cut = await self.server.drain(within: limit, isHurried: isHurried)
         await self.spend.ledger.close(within: .seconds(5))
@@ -400,6 +411,7 @@ package final class Gateway: Sendable {
     private static func assemble(
         _ settings: GatewaySettings, _ environment: Environment, _ observability: Observability,
         store: any GatewayStore, provider: OIDCProvider, spend services: SpendControl.Services,
+        revocations: Revocations,
     ) throws -> RelayServing {
         let (audit, log) = (environment.audit, environment.log)
         let rule = AddressGuard(allowsLoopback: environment.allowsLoopback)
@@ -440,7 +452,8 @@ package final class Gateway: Sendable {
         let signIn = SignIn(
             provider: provider, settings: settings.oidc, grants: grants, sessions: store, sealer: sealer,
             publicURL: publicURL)
-        let sessions = Sessions(tokens: tokens, sealer: sealer, store: store, provider: provider, log: log)
+        let sessions = Sessions(
+            tokens: tokens, sealer: sealer, store: store, provider: provider, revocations: revocations, log: log)
         let formOrigins =
             ([WebURL(provider.document.authorizationEndpoint)?.origin].compactMap { $0 })
             + settings.oidc.formActionOrigins
@@ -468,17 +481,18 @@ package final class Gateway: Sendable {
         UsageRoutes(spend: spend).mount(on: routes)
         if let admin = settings.admin, let spend {
             let families = AdminRoutes.all(
-                settings: admin, store: store, guardian: spend.services.guardian,
+                settings: admin, store: store, revocations: revocations, guardian: spend.services.guardian,
                 sender: AlertSender(client: OutboundClient(rule: .guarded(rule))), audit: audit, log: log)
             for family in families { routes.add(family) }
         }
+        RevocationRoutes(tokens: tokens, sessions: sessions, revocations: revocations, audit: audit).mount(on: routes)
         let telemetry = TelemetryRelay(
             settings: settings.telemetry, client: OutboundClient(rule: .guarded(rule)),
             credentials: credentialEnvironment, metrics: observability.telemetryMetrics, audit: audit, log: log)
         observability.use(telemetry)
         TelemetryRoutes(relay: telemetry).mount(on: routes)
 
-        let verifier = BearerVerifier(tokens: tokens)
+        let verifier = BearerVerifier(tokens: tokens, revocations: revocations)
         let responder = GatewayResponder(
             routes: routes, verifier: verifier, configuration: relay, audit: audit, log: log)
         return RelayServing(configuration: relay, verifier: verifier, responder: responder)

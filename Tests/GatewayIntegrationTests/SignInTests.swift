@@ -5,6 +5,7 @@ import GatewayHTTPClient
 import GatewayIdentity
 import GatewayServer
 import GatewayStore
+import Synchronization
 import TestSupport
 import Testing
 
@@ -282,5 +283,31 @@ struct ReplicaTests {
             try await TestStores.psql("ALTER TABLE \(schema).away RENAME TO sessions")
             #expect(try await a.refresh(tokens.refresh).status == 401)
         }
+    }
+}
+
+@Suite("Groups that do not fit into a token")
+struct GroupOverageTests {
+    @Test("are asked of Microsoft Graph, page by page, and with the developer's own token")
+    func graph() async throws {
+        let box = Mutex("")
+        let graph = try await ScriptedServer { seen in
+            guard seen.header("authorization") == "Bearer at" else { return [.answer(403, "{}")] }
+            let isFirst = !seen.target.contains("skiptoken")
+            let next = isFirst ? #","@odata.nextLink":"\#(box.withLock { $0 })/v1.0/x?$skiptoken=2""# : ""
+            return [.answer(200, #"{"value":[{"id":"\#(isFirst ? "g-1" : "g-2")"}]\#(next)}"#)]
+        }
+        box.withLock { $0 = graph.url }
+        try await withGateway(configure: { $0.oidc.entraGroups = graph.url }) { gateway in
+            gateway.provider.behave { $0.claims = ["groups": nil, "_claim_names": ["groups": "src1"]] }
+            let bearer = try await gateway.signIn().bearer
+            let payload = bearer.split(separator: ".").dropFirst().first.flatMap { Base64URL.decode($0) } ?? []
+            #expect(try JSONValue(parsing: payload)["groups"] == ["g-1", "g-2"])
+            #expect(graph.seen.first?.target.hasPrefix("/v1.0/me/transitiveMemberOf/") == true)
+            // The token goes to no other host, and a refusal ends the sign-in.
+            box.withLock { $0 = "http://127.0.0.2:1" }
+            #expect(try await gateway.signIn().bearer == "")
+        }
+        await graph.stop()
     }
 }

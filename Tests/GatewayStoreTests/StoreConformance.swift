@@ -43,6 +43,35 @@ enum StoreConformance {
         #expect(try await store.increment("d", window: .seconds(10), now: self.start) == 1)
     }
 
+    static func revocations(_ store: any GatewayStore) async throws {
+        let start = Timestamp(milliseconds: 1_700_000_000_000)
+        for (id, subject, email) in [("s1", "u1", "Ada@example.com"), ("s2", "u1", nil), ("s3", "u2", "b@example.com")]
+        {
+            try await store.insertSession(SessionRow(id: id, subject: subject, email: email, at: start))
+        }
+        #expect(try await store.sessions(user: nil, after: nil, limit: 2).map(\.id) == ["s1", "s2"])
+        #expect(try await store.sessions(user: nil, after: "s2", limit: 9).map(\.id) == ["s3"])
+        #expect(try await store.sessions(user: "u1", after: nil, limit: 9).map(\.id) == ["s1", "s2"])
+        #expect(try await store.sessions(user: "ada@EXAMPLE.com", after: nil, limit: 9).map(\.id) == ["s1"])
+        let later = start.advanced(bySeconds: 10)
+        #expect(try await store.revoke(Revocation(.user, "u1", at: later)) == 2)
+        #expect(try await store.revoke(Revocation(.session, "s3", at: start)) == 1)
+        #expect(try await store.revoke(Revocation(.group, "g", at: later)) == 0)
+        // An earlier time never takes a later one's place.
+        #expect(try await store.revoke(Revocation(.user, "u1", at: start)) == 0)
+        #expect(try await store.sessions(user: nil, after: nil, limit: 9).isEmpty)
+        let all = try await store.revocations(since: start)
+        #expect(
+            Set(all.map { "\($0.kind.rawValue) \($0.id) \($0.at.milliseconds - start.milliseconds)" }) == [
+                "user u1 10000", "session s3 0", "group g 10000",
+            ])
+        #expect(try await store.revocations(since: later).count == 2)
+        try await store.sweepRevocations(now: start.advanced(bySeconds: 9 * 86_400))
+        #expect(try await store.revocations(since: start).count == 2)
+        try await store.sweepRevocations(now: start.advanced(bySeconds: 99 * 86_400))
+        #expect(try await store.revocations(since: start).isEmpty)
+    }
+
     static func sessions(_ store: any GatewayStore) async throws {
         var row = SessionRow(id: "s", subject: "u", email: nil, at: self.start)
         try await store.insertSession(row)
@@ -110,7 +139,8 @@ enum StoreConformance {
     }
 
     static let all: [(name: String, check: @Sendable (any GatewayStore) async throws -> Void)] = [
-        ("key values", keyValues), ("counters", counters), ("sessions", sessions), ("races", races),
+        ("revocations", revocations), ("key values", keyValues), ("counters", counters), ("sessions", sessions),
+        ("races", races),
         ("sweeping", sweeping),
     ]
 }

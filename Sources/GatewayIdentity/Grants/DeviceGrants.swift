@@ -20,7 +20,8 @@ package struct DeviceGrants: Sendable {
         self.store = store
     }
 
-    private static func key(deviceCode: String) -> String { "device:" + Digest.hexadecimal(deviceCode) }
+    /// Where a grant is kept.
+    package static func key(deviceCode: String) -> String { "device:" + Digest.hexadecimal(deviceCode) }
     private static func key(userCode: String) -> String { "user_code:" + userCode }
 
     package func begin(from address: String, now: Timestamp) async throws -> Codes {

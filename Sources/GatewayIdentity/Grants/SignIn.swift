@@ -109,7 +109,7 @@ package struct SignIn: Sendable {
             try await self.sessions.insertSession(session)
             let identity = SignedInIdentity(
                 principal: grant.principal, sessionID: session.id, refreshToken: grant.refreshToken)
-            let sealed = self.sealer.seal(identity.json, for: .grant)
+            let sealed = self.sealer.seal(identity.json, for: .grant, at: key)
             guard try await self.grants.decide(key, .approved(sealed), now: now) != nil else {
                 try await self.sessions.removeSession(id: session.id)
                 return .alreadyUsed

@@ -33,6 +33,12 @@ package struct DiscoveryDocument: Sendable {
                 throw .unavailable(
                     "the discovery document's \(name) points at a \(refusal): \(value.printableASCII(limit: 200))")
             }
+            // Codes, secrets and keys would cross the network in the clear.
+            if WebURL(settings.issuer)?.isSecure == true, !url.isSecure, !url.isLoopback {
+                throw .unavailable(
+                    "the discovery document's \(name) is http although the issuer is https: \(value.printableASCII(limit: 200))"
+                )
+            }
             return value
         }
         self.issuer = try text("issuer")
@@ -50,10 +56,11 @@ package struct DiscoveryDocument: Sendable {
         self.authorizationEndpoint = try endpoint("authorization_endpoint")
         self.tokenEndpoint = try endpoint("token_endpoint")
         self.keysURL = try endpoint("jwks_uri")
-        self.userinfoEndpoint = json["userinfo_endpoint"] == nil ? nil : try endpoint("userinfo_endpoint")
+        self.userinfoEndpoint =
+            [nil, .null].contains(json["userinfo_endpoint"]) ? nil : try endpoint("userinfo_endpoint")
         let methods = json["token_endpoint_auth_methods_supported"]?.array?.compactMap(\.string)
         self.authentication =
             settings.authentication ?? (methods?.contains("client_secret_post") == true ? .post : .basic)
-        self.namesIssuerInCallback = json["authorization_response_iss_parameter_supported"]?.bool ?? false
+        self.namesIssuerInCallback = [true, "true"].contains(json["authorization_response_iss_parameter_supported"])
     }
 }

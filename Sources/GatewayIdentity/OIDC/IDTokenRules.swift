@@ -38,7 +38,11 @@ package struct IDTokenRules: Sendable {
         let audiences: [String]
         switch claims["aud"] {
         case .string(let one)?: audiences = [one]
-        case .array(let many)?: audiences = many.compactMap(\.string)
+        case .array(let many)?:
+            audiences = many.compactMap(\.string)
+            guard audiences.count == many.count else {
+                throw .rejected("aud mismatch in the id_token: it holds something that is not text")
+            }
         default: audiences = []
         }
         guard audiences.contains(self.clientID) else {

@@ -11,10 +11,18 @@ package struct IdentityClaims: Sendable, Equatable {
     package var groups: [String]?
     /// `nil` when the claim is absent or null.
     package var emailIsVerified: Bool?
+    /// Whether the provider says that the groups do not fit into the token (Entra's `_claim_names`, `hasgroups`).
+    package var groupsAreElsewhere = false
+
+    /// OpenID Connect Core 1.0 §2.
+    private static let maximumSubject = 255
 
     package init(_ claims: JSONObject, settings: OIDCSettings) throws(SignInFailure) {
         guard let subject = claims["sub"]?.string, !subject.isEmpty else {
             throw .rejected("the claims lack `sub`, or it is not text")
+        }
+        guard subject.count <= Self.maximumSubject, !subject.utf8.contains(0) else {
+            throw .rejected("`sub` is longer than \(Self.maximumSubject) characters, or holds a NUL")
         }
         self.subject = subject
         // The first claim that is present decides, even if it is of no use: another one would be another person's.
@@ -22,10 +30,12 @@ package struct IdentityClaims: Sendable, Equatable {
         self.email = email?.string
         self.name = claims["name"]?.string
         self.groups = Self.groups(claims, at: settings.groupsClaim)
+        self.groupsAreElsewhere =
+            claims["_claim_names"]?["groups"] != nil || claims["hasgroups"] == true || claims["hasgroups"] == "true"
         switch claims["email_verified"] {
         case nil, .null?: self.emailIsVerified = nil
         case .bool(let value)?: self.emailIsVerified = value
-        case .string(let text)?: self.emailIsVerified = text.lowercased() != "false"
+        case .string(let text)?: self.emailIsVerified = text.lowercased() == "true"
         case .number(let number)?: self.emailIsVerified = number != 0
         default: self.emailIsVerified = false
         }

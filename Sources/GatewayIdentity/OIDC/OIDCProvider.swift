@@ -16,7 +16,9 @@ package actor OIDCProvider {
     /// Bounds each request, so that a slow provider becomes a failed attempt and not a hanging one.
     private static let requestTimeout = Duration.milliseconds(3500)
     /// An unknown key id fetches the keys again, but strangers' tokens must not make the gateway hammer the provider.
-    private static let keyRefetchInterval = Duration.seconds(5)
+    /// Keys are asked for no more often, and at least once a day: what a provider has withdrawn must not live on.
+    private static let keyRefetchInterval = Duration.seconds(1)
+    private static let keyMaximumAge = Duration.seconds(24 * 3600)
 
     private let settings: OIDCSettings
     private let client: OutboundClient
@@ -24,6 +26,7 @@ package actor OIDCProvider {
     private var keys: SigningKeys?
     private var keysFetchedAt: ContinuousClock.Instant?
     private let directory: GoogleDirectory?
+    private var keyFlight: Task<SigningKeys, any Error>?
 
     package init(settings: OIDCSettings, document: DiscoveryDocument, client: OutboundClient) {
         self.settings = settings
@@ -122,7 +125,7 @@ package actor OIDCProvider {
         request.headers += headers.filter { $0.name != "accept" }
         let response = try await self.send(request, to: "token endpoint")
         let json = response.json
-        guard response.status == 200, let json else {
+        guard response.status == 200, let json, json["error"] == nil else {
             throw Self.failure(ofTokenAnswer: response, json)
         }
         return json
@@ -165,8 +168,25 @@ package actor OIDCProvider {
             }
             claims.groups = try await directory.groups(of: email)
         }
+        if claims.groupsAreElsewhere, claims.groups == nil, self.directory == nil {
+            claims.groups = try await self.overflowingGroups(answer)
+        }
         let principal = try claims.principal(settings: self.settings)
-        return Grant(principal: principal, refreshToken: answer["refresh_token"]?.string.map(Secret.init) ?? fallback)
+        let refresh = answer["refresh_token"]?.string.flatMap { $0.isEmpty ? nil : Secret($0) }
+        return Grant(principal: principal, refreshToken: refresh ?? fallback)
+    }
+
+    /// Microsoft Entra leaves the groups out of a token when there are too many.
+    private func overflowingGroups(_ answer: JSONValue) async throws -> [String]? {
+        guard let graph = self.settings.entraGroups else {
+            throw SignInFailure.rejected(
+                "the id_token says that the developer's groups are too many for it; set oidc.entra_groups to look them up, or let Entra send only the groups assigned to the application"
+            )
+        }
+        guard let token = answer["access_token"]?.string else {
+            throw SignInFailure.unavailable("entra_groups: the token endpoint sent no access token for Microsoft Graph")
+        }
+        return try await EntraGroups(graphURL: graph, client: self.client).groups(with: Secret(token))
     }
 
     private func userinfo(_ answer: JSONValue, expecting subject: String?) async throws -> IdentityClaims {
@@ -179,7 +199,8 @@ package actor OIDCProvider {
             timeout: Self.requestTimeout)
         let response = try await self.send(request, to: "userinfo endpoint")
         guard response.status == 200, case .object(let claims)? = response.json else {
-            throw SignInFailure.unavailable("the userinfo endpoint answered with HTTP \(response.status)")
+            throw SignInFailure.unavailable(
+                "the userinfo endpoint answered with HTTP \(response.status)\(response.jsonRemark)")
         }
         let identity = try IdentityClaims(claims, settings: self.settings)
         if let subject, identity.subject != subject {
@@ -191,21 +212,30 @@ package actor OIDCProvider {
     // MARK: Keys
 
     private func verified(_ token: String) async throws -> JSONObject {
+        let asked = ContinuousClock.now
         let keys = try await self.currentKeys()
         do {
             return try await keys.verify(token)
-        } catch let miss as SigningKeys.Lookup {
-            // The provider may have rotated its keys since they were fetched.
-            if let fetched = self.keysFetchedAt, fetched.duration(to: .now) < Self.keyRefetchInterval {
-                throw Self.refusal(miss)
-            }
-            let newer = try await self.fetchKeys()
+        } catch is SigningKeys.Lookup {
+            // The provider may have rotated its keys since they were fetched. It has used up the grant, so this token
+            // is not refused before newer keys have been looked at.
+            let newer = try await self.keys(newerThan: asked)
             do {
                 return try await newer.verify(token)
             } catch let miss as SigningKeys.Lookup {
                 throw Self.refusal(miss)
             }
         }
+    }
+
+    /// Keys that were asked for after `moment`. Of many callers one asks.
+    private func keys(newerThan moment: ContinuousClock.Instant) async throws -> SigningKeys {
+        if let fetched = self.keysFetchedAt {
+            let pause = Self.keyRefetchInterval - fetched.duration(to: .now)
+            if pause > .zero { try await Task.sleep(for: pause) }
+        }
+        if let keys, let fetched = self.keysFetchedAt, fetched > moment { return keys }
+        return try await self.fetchKeys()
     }
 
     private static func refusal(_ miss: SigningKeys.Lookup) -> SignInFailure {
@@ -217,16 +247,29 @@ package actor OIDCProvider {
     }
 
     private func currentKeys() async throws -> SigningKeys {
-        if let keys { return keys }
-        return try await self.fetchKeys()
+        guard let keys else { return try await self.fetchKeys() }
+        if let fetched = self.keysFetchedAt, fetched.duration(to: .now) > Self.keyMaximumAge {
+            // While their endpoint is away, the known ones are used.
+            return (try? await self.fetchKeys()) ?? keys
+        }
+        return keys
     }
 
     private func fetchKeys() async throws -> SigningKeys {
+        if let keyFlight { return try await keyFlight.value }
+        let flight = Task { try await self.requestKeys() }
+        self.keyFlight = flight
+        defer { self.keyFlight = nil }
+        return try await flight.value
+    }
+
+    private func requestKeys() async throws -> SigningKeys {
         let request = OutboundRequest(
             "GET", self.document.keysURL, headers: [("accept", "application/json")], timeout: Self.requestTimeout)
         let response = try await self.send(request, to: "key endpoint")
         guard response.status == 200, let json = response.json else {
-            throw SignInFailure.unavailable("the key endpoint answered with HTTP \(response.status)")
+            throw SignInFailure.unavailable(
+                "the key endpoint answered with HTTP \(response.status)\(response.jsonRemark)")
         }
         let keys = await SigningKeys(json, algorithm: self.settings.algorithm)
         self.keys = keys
@@ -243,6 +286,11 @@ package actor OIDCProvider {
             throw SignInFailure.unavailable("\(what): \(error)")
         }
     }
+}
+
+extension OutboundResponse {
+    /// For messages: a good status alone would puzzle.
+    fileprivate var jsonRemark: String { self.status == 200 && self.json == nil ? " and no JSON" : "" }
 }
 
 extension OutboundRequest {

@@ -121,6 +121,16 @@ extension OIDCSettings {
                     : "holds no usable PEM certificates; write the certificates themselves, or ${file:/path} to read them."
             }),
         ConfigKey(
+            "entra_groups",
+            .section(
+                ConfigSection([
+                    ConfigKey(
+                        "graph_url", .outboundURL, default: "https://graph.microsoft.com",
+                        "Microsoft Graph, where a national cloud has its own.")
+                ])),
+            "Asks Microsoft Graph for a developer's groups when Entra's token says that they are too many for it. oidc.scopes needs GroupMember.Read.All. Without this such a sign-in is refused."
+        ),
+        ConfigKey(
             "google_groups",
             .section(
                 ConfigSection([

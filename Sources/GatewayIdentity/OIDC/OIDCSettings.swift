@@ -33,6 +33,8 @@ package struct OIDCSettings: Sendable {
     /// With `authentication` set to `privateKey`.
     package var assertion: ClientAssertion?
     package var googleGroups: GoogleDirectory.Settings?
+    /// Where Microsoft Graph is, when it is asked for groups that a token leaves out.
+    package var entraGroups: String?
 
     package init(issuer: String, clientID: String, clientSecret: Secret) {
         self.issuer = issuer
@@ -66,6 +68,10 @@ package struct OIDCSettings: Sendable {
             let certificate = assertion["certificate_pem"]?.string
         {
             self.assertion = try? ClientAssertion(privateKeyPEM: key, certificatePEM: certificate)
+        }
+        self.entraGroups = node["entra_groups"].map { entra in
+            let url = entra["graph_url"]?.string ?? "https://graph.microsoft.com"
+            return url.hasSuffix("/") ? String(url.dropLast()) : url
         }
         if let google = node["google_groups"] {
             self.googleGroups = GoogleDirectory.Settings(

@@ -19,9 +19,12 @@ package struct SigningKeys: Sendable {
     package init(_ document: JSONValue, algorithm: String) async {
         var entries: [Entry] = []
         for key in document["keys"]?.array ?? [] {
-            let use = key["use"]?.string ?? "sig"
-            let keyAlgorithm = key["alg"]?.string ?? algorithm
-            guard use == "sig", keyAlgorithm == algorithm, let keys = await Self.collection(key, algorithm) else {
+            let use = key["use"] ?? "sig"
+            let keyAlgorithm = key["alg"] ?? .string(algorithm)
+            let operations = key["key_ops"] ?? ["verify"]
+            guard use == "sig", keyAlgorithm == .string(algorithm), operations.array?.contains("verify") == true,
+                let keys = await Self.collection(key, algorithm)
+            else {
                 continue
             }
             entries.append(Entry(id: key["kid"]?.string, keys: keys))
@@ -54,14 +57,16 @@ package struct SigningKeys: Sendable {
         guard header["crit"] == nil else {
             throw SignInFailure.rejected("the id_token's header has critical extensions that are not understood")
         }
-        guard let id = header["kid"]?.string, let known = self.entries.first(where: { $0.id == id }) else {
+        let known = header["kid"]?.string.map { id in self.entries.filter { $0.id == id } } ?? []
+        guard !known.isEmpty else {
             // A provider may publish keys without ids, or sign without naming one.
             let candidates = header["kid"] == nil ? self.entries : self.entries.filter { $0.id == nil }
             for entry in candidates where await Self.hasSigned(entry, token) { return claims }
             throw header["kid"]?.string.map { Lookup.unknownKey($0.printableASCII(limit: 80)) } ?? Lookup.notSigned
         }
-        guard await Self.hasSigned(known, token) else { throw Lookup.notSigned }
-        return claims
+        // Some providers give several keys one id.
+        for entry in known where await Self.hasSigned(entry, token) { return claims }
+        throw Lookup.notSigned
     }
 
     private static func hasSigned(_ entry: Entry, _ token: String) async -> Bool {

@@ -31,21 +31,26 @@ package struct Sealer: Sendable {
         Array(SHA256.hash(data: Data("claude-gateway key id".utf8) + Data(secret)).prefix(4))
     }
 
-    package func seal(_ value: JSONValue, for purpose: Purpose) -> String {
+    /// - Parameter place: Where the sealed text is kept, such as a row's key: it does not open anywhere else.
+    package func seal(_ value: JSONValue, for purpose: Purpose, at place: String = "") -> String {
         let secret = self.secrets[0]
         let key = Self.key(secret, purpose)
-        guard let box = try? AES.GCM.seal(Data(value.bytes()), using: key), let combined = box.combined else {
+        guard
+            let box = try? AES.GCM.seal(
+                Data(value.bytes()), using: key, authenticating: Data(place.utf8)), let combined = box.combined
+        else {
             preconditionFailure("AES-GCM seals any text under a 256-bit key")
         }
         return Base64URL.encode(Self.keyID(secret) + Array(combined))
     }
 
-    /// The sealed value; `nil` for anything that was not sealed here, for this purpose, under a known secret.
-    package func open(_ text: String, for purpose: Purpose) -> JSONValue? {
+    /// The sealed value; `nil` for anything that was not sealed here, for this purpose and place, under a known secret.
+    package func open(_ text: String, for purpose: Purpose, at place: String = "") -> JSONValue? {
         guard text.utf8.count < 1 << 20, let bytes = Base64URL.decode(text), bytes.count > 32,
             let secret = self.secrets.first(where: { Self.keyID($0) == Array(bytes.prefix(4)) }),
             let box = try? AES.GCM.SealedBox(combined: Data(bytes.dropFirst(4))),
-            let plain = try? AES.GCM.open(box, using: Self.key(secret, purpose))
+            let plain = try? AES.GCM.open(
+                box, using: Self.key(secret, purpose), authenticating: Data(place.utf8))
         else { return nil }
         return try? JSONValue(parsing: plain)
     }

@@ -7,7 +7,7 @@ package import GatewayCore
 /// The gateway's own bearer: a JWT (RFC 7519) signed with HMAC-SHA-256.
 ///
 /// Header `{"alg":"HS256","typ":"JWT","kid":…}`, where `kid` is the first 16 hexadecimal digits of the secret's SHA-256;
-/// claims `sub, email?, name?, groups?, billing_group_tag?, aud, iat, exp, iss`, in that order.
+/// claims `sub, email?, name?, groups?, billing_group_tag?, aud, iat, exp, iss, sid?`, in that order; `sid` is the session.
 package struct SessionTokens: Sendable {
     package static let audience = "claude-gateway"
 
@@ -42,7 +42,7 @@ package struct SessionTokens: Sendable {
         Int64((self.lifetimeHours * 3600).rounded(.up))
     }
 
-    package func mint(for principal: Principal, now: Timestamp) -> String {
+    package func mint(for principal: Principal, session: String? = nil, now: Timestamp) -> String {
         var claims: JSONObject = ["sub": .string(principal.subject)]
         claims["email"] = principal.email.map(JSONValue.string)
         claims["name"] = principal.name.map(JSONValue.string)
@@ -52,15 +52,25 @@ package struct SessionTokens: Sendable {
         claims["iat"] = .integer(now.seconds)
         claims["exp"] = .integer(now.seconds + self.lifetimeSeconds)
         claims["iss"] = .string(self.issuer)
+        claims["sid"] = session.map(JSONValue.string)
         let header: JSONValue = ["alg": "HS256", "typ": "JWT", "kid": .string(self.keys[0].id)]
         let signed = Base64URL.encode(header.bytes()) + "." + Base64URL.encode(JSONValue.object(claims).bytes())
         let code = HMAC<SHA256>.authenticationCode(for: Data(signed.utf8), using: self.keys[0].key)
         return signed + "." + Base64URL.encode(code)
     }
 
+    /// What a good token says.
+    package struct Verified: Sendable {
+        package let principal: Principal
+        package let expiresAt: Int64
+        /// In seconds; 0 when the token does not say.
+        package let issuedAt: Int64
+        package let sessionID: String?
+    }
+
     /// The token's principal and expiry, if it is ours and valid at `now`: right algorithm, known key, right signature,
     /// audience and issuer, an `exp` in the future, an `nbf` not in the future, and a `sub` that names someone.
-    package func verify(_ token: String, now: Timestamp) -> (principal: Principal, expiresAt: Int64)? {
+    package func verify(_ token: String, now: Timestamp) -> Verified? {
         let parts = token.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count == 3, let header = Self.json(parts[0]), header["alg"]?.string == "HS256",
             let signature = Base64URL.decode(parts[2])
@@ -87,7 +97,9 @@ package struct SessionTokens: Sendable {
         let groups = claims["groups"]?.array?.compactMap(\.string)
         let principal = Principal(
             subject: subject, email: claims["email"]?.string, name: claims["name"]?.string, groups: groups)
-        return (principal, Int64(expiry))
+        let issuedAt = claims["iat"]?.number.flatMap { Int64(exactly: $0.rounded(.down)) } ?? 0
+        return Verified(
+            principal: principal, expiresAt: Int64(expiry), issuedAt: issuedAt, sessionID: claims["sid"]?.string)
     }
 
     private func isAudience(_ value: JSONValue?) -> Bool {

@@ -30,13 +30,16 @@ package actor Sessions {
     private let sealer: Sealer
     private let store: any SessionStore
     private let provider: OIDCProvider
+    private let revocations: Revocations
     private let log: Logger
     /// Refreshes under way in this process, by the refresh token's digest.
     private var flights: [String: Task<RefreshOutcome, Never>] = [:]
 
     package init(
-        tokens: SessionTokens, sealer: Sealer, store: any SessionStore, provider: OIDCProvider, log: Logger,
+        tokens: SessionTokens, sealer: Sealer, store: any SessionStore, provider: OIDCProvider,
+        revocations: Revocations, log: Logger,
     ) {
+        self.revocations = revocations
         self.tokens = tokens
         self.sealer = sealer
         self.store = store
@@ -59,10 +62,11 @@ package actor Sessions {
                 [
                     "session": .string(sessionID), "generation": .integer(generation),
                     "sub": .string(principal.subject), "token": .string(token.reveal()),
+                    "iat": .integer(now.seconds),
                 ], for: .refreshToken)
         }
         return TokenAnswer(
-            accessToken: self.tokens.mint(for: principal, now: now), refreshToken: refresh,
+            accessToken: self.tokens.mint(for: principal, session: sessionID, now: now), refreshToken: refresh,
             expiresAt: now.seconds + self.tokens.lifetimeSeconds)
     }
 
@@ -72,15 +76,34 @@ package actor Sessions {
         let generation: Int
         let subject: String
         let providerToken: Secret
+        /// In seconds.
+        let issuedAt: Int64
     }
 
-    package func refresh(_ token: String) async -> RefreshOutcome {
+    private nonisolated func open(_ token: String) -> Opened? {
         guard let json = self.sealer.open(token, for: .refreshToken), let session = json["session"]?.string,
             let generation = json["generation"]?.integer, let subject = json["sub"]?.string,
             let providerToken = json["token"]?.string
-        else { return .invalidGrant(reason: "the refresh token is not one of this gateway's", step: "token") }
-        let opened = Opened(
-            sessionID: session, generation: generation, subject: subject, providerToken: Secret(providerToken))
+        else { return nil }
+        return Opened(
+            sessionID: session, generation: generation, subject: subject, providerToken: Secret(providerToken),
+            issuedAt: json["iat"]?.integer.map { Int64($0) } ?? 0)
+    }
+
+    /// The session and the subject that a refresh token of ours is for.
+    package nonisolated func session(ofRefreshToken token: String) -> (id: String, subject: String)? {
+        self.open(token).map { ($0.sessionID, $0.subject) }
+    }
+
+    package func refresh(_ token: String) async -> RefreshOutcome {
+        guard let opened = self.open(token) else {
+            return .invalidGrant(reason: "the refresh token is not one of this gateway's", step: "token")
+        }
+        // Asked of memory, so that it counts while the store is away too.
+        guard
+            !self.revocations.revokes(
+                session: opened.sessionID, subject: opened.subject, groups: [], issuedAt: opened.issuedAt)
+        else { return .invalidGrant(reason: "the session has been revoked", step: "session") }
         let key = Digest.hexadecimal(token)
         if let flight = self.flights[key] { return await flight.value }
         let flight = Task { await self.refresh(opened) }
@@ -141,7 +164,9 @@ package actor Sessions {
     private func repeated(_ row: SessionRow, _ opened: Opened, _ now: Timestamp) -> RefreshOutcome {
         let age = Double(now.milliseconds - row.refreshedAt.milliseconds) / 1000
         guard row.generation == opened.generation + 1, age <= Self.repeatGrace, let sealed = row.answer,
-            let answer = self.sealer.open(sealed, for: .refreshAnswer).flatMap(TokenAnswer.init)
+            let answer = self.sealer.open(
+                sealed, for: .refreshAnswer, at: Self.place(opened.sessionID, opened.generation + 1)
+            ).flatMap(TokenAnswer.init)
         else {
             return .invalidGrant(reason: "the refresh token was replaced more than 30 s ago", step: "session")
         }
@@ -165,13 +190,22 @@ package actor Sessions {
             return await self.released(lease, .unavailable(reason: "\(error)", step: "token_endpoint"))
         }
         let now = Timestamp.now
+        // Which groups the developer is in is known only now.
+        if self.revocations.revokes(
+            session: nil, subject: opened.subject, groups: grant.principal.groups ?? [], issuedAt: opened.issuedAt)
+        {
+            if let lease { _ = try? await self.store.removeSession(lease) }
+            return .invalidGrant(reason: "the session has been revoked", step: "session")
+        }
         let answer = self.answer(
             grant.principal, sessionID: opened.sessionID, generation: opened.generation + 1,
             providerToken: grant.refreshToken, now: now)
         do {
             let isFirst = try await self.store.completeRefresh(
                 id: opened.sessionID, generation: opened.generation + 1, email: grant.principal.email,
-                answer: self.sealer.seal(answer.json, for: .refreshAnswer), now: now)
+                answer: self.sealer.seal(
+                    answer.json, for: .refreshAnswer, at: Self.place(opened.sessionID, opened.generation + 1)),
+                now: now)
             // Another replica was faster after this one's lease had lapsed, or the session was ended meanwhile.
             if !isFirst, let outcome = try await self.settled(opened) { return outcome }
         } catch {
@@ -179,6 +213,9 @@ package actor Sessions {
         }
         return .refreshed(answer, grant.principal)
     }
+
+    /// Where a refresh's answer is kept: it is nobody else's.
+    private static func place(_ session: String, _ generation: Int) -> String { "\(session) \(generation)" }
 
     private func released(_ lease: SessionLease?, _ outcome: RefreshOutcome) async -> RefreshOutcome {
         if let lease { try? await self.store.releaseSession(lease) }

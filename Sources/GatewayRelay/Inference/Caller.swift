@@ -29,6 +29,12 @@ package final class Caller: Sendable {
 package protocol BearerVerifying: Sendable {
     /// The claims of a token that is ours, whole and unexpired at `now`; `nil` for anything else.
     func verify(_ token: String, now: Timestamp) -> VerifiedBearer?
+    /// Changes whenever a bearer that was good may be so no longer.
+    var epoch: Int { get }
+}
+
+extension BearerVerifying {
+    package var epoch: Int { 0 }
 }
 
 package struct VerifiedBearer: Sendable {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GatewayCore
+internal import GatewayIdentity
 internal import GatewayMetering
 internal import GatewayRelay
 internal import GatewayStore
@@ -15,6 +16,7 @@ final class AdminRoutes: RouteFamily {
         case report(ReportRoutes)
         case requests(LimitRequestRoutes)
         case alerts(SpendAlertRoutes)
+        case sessions(SessionAdminRoutes)
     }
 
     /// Who calls, and how much of it all is his to see.
@@ -36,6 +38,7 @@ final class AdminRoutes: RouteFamily {
         case .report(let report): self.prefix = report.kind.rawValue
         case .requests: self.prefix = LimitRequestRoutes.base
         case .alerts: self.prefix = SpendAlertRoutes.base
+        case .sessions: self.prefix = SessionAdminRoutes.base
         }
         self.subject = subject
         self.access = access
@@ -45,8 +48,8 @@ final class AdminRoutes: RouteFamily {
 
     /// Every family of the admin API.
     static func all(
-        settings: AdminSettings, store: any SpendStore, guardian: SpendGuard, sender: AlertSender, audit: any AuditSink,
-        log: Logger,
+        settings: AdminSettings, store: any GatewayStore, revocations: Revocations, guardian: SpendGuard,
+        sender: AlertSender, audit: any AuditSink, log: Logger,
     ) -> [AdminRoutes] {
         let access = AdminAccess(settings)
         let limits = SpendLimitRoutes(store: store, guardian: guardian, settings: settings, audit: audit)
@@ -55,6 +58,7 @@ final class AdminRoutes: RouteFamily {
                 Subject.limits(limits),
                 .requests(LimitRequestRoutes(store: store, guardian: guardian, settings: settings, audit: audit)),
                 .alerts(SpendAlertRoutes(settings: settings.alerts, sender: sender)),
+                .sessions(SessionAdminRoutes(store: store, revocations: revocations, audit: audit)),
             ]
             + ReportRoutes.Kind.allCases.map { Subject.report(ReportRoutes(kind: $0, store: store)) }
         return subjects.map { AdminRoutes($0, access: access, audit: audit, log: log) }
@@ -89,6 +93,7 @@ final class AdminRoutes: RouteFamily {
         case .report: path == self.prefix ? ["GET", "HEAD"] : nil
         case .requests(let requests): requests.methods(of: path)
         case .alerts(let alerts): alerts.methods(of: path)
+        case .sessions(let sessions): sessions.methods(of: path)
         }
     }
 
@@ -97,6 +102,7 @@ final class AdminRoutes: RouteFamily {
         case .limits: "spend limit not found"
         case .report: "there is no such report"
         case .requests: "there is no such request"
+        case .sessions: "there is nothing here; GET \(SessionAdminRoutes.base)"
         case .alerts: "there is nothing here; POST to \(SpendAlertRoutes.base)/test"
         }
     }
@@ -118,7 +124,7 @@ final class AdminRoutes: RouteFamily {
     private var isForDevelopers: Bool {
         switch self.subject {
         case .report, .requests: true
-        case .limits, .alerts: false
+        case .limits, .alerts, .sessions: false
         }
     }
 
@@ -156,7 +162,10 @@ final class AdminRoutes: RouteFamily {
         switch (self.subject, visitor) {
         case (.limits(let limits), .administrator(let administrator)):
             return try await limits.answer(request, administrator)
-        case (.limits, .developer), (.alerts, .developer): throw AdminError.unauthenticated
+        case (.limits, .developer), (.alerts, .developer), (.sessions, .developer):
+            throw AdminError.unauthenticated
+        case (.sessions(let sessions), .administrator(let administrator)):
+            return try await sessions.answer(request, administrator)
         case (.alerts(let alerts), .administrator(let administrator)): return try await alerts.answer(administrator)
         case (.requests(let requests), .administrator(let administrator)):
             // Who signs in and administrates can ask for himself as well.

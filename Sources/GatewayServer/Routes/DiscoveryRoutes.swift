@@ -15,6 +15,8 @@ struct DiscoveryRoutes: Sendable {
             "issuer": .string(self.publicURL),
             "device_authorization_endpoint": .string(self.publicURL + "/oauth/device_authorization"),
             "token_endpoint": .string(self.publicURL + "/oauth/token"),
+            "revocation_endpoint": .string(self.publicURL + RevocationRoutes.path),
+            "revocation_endpoint_auth_methods_supported": ["none"],
             "grant_types_supported": ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
             "response_types_supported": [],
             "token_endpoint_auth_methods_supported": ["none"],

@@ -52,7 +52,9 @@ struct TokenRoutes: Sendable {
         case .slowDown?: return .oauthError(.tooManyRequests, "slow_down")
         case .denied?: return .oauthError(.badRequest, "access_denied")
         case .approved(let sealed)?:
-            guard let json = self.sealer.open(sealed, for: .grant), let identity = SignedInIdentity(json) else {
+            let place = DeviceGrants.key(deviceCode: code)
+            guard let json = self.sealer.open(sealed, for: .grant, at: place), let identity = SignedInIdentity(json)
+            else {
                 self.log.error(
                     "an approved sign-in could not be opened; do all replicas have the same session.jwt_secret?",
                     metadata: ["request_id": "\(context.requestID)"])

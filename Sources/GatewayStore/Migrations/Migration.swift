@@ -7,5 +7,5 @@ struct Migration: Sendable {
     let postgres: [String]
     let sqlite: [String]
 
-    static let all: [Migration] = [.keyValue, .sessions, .spend]
+    static let all: [Migration] = [.keyValue, .sessions, .spend, .revocations]
 }

@@ -21,6 +21,16 @@ let nio: [Target.Dependency] = [
     .product(name: "NIOSSL", package: "swift-nio-ssl"),
 ]
 
+/// The fuzzing driver brings a main function of its own; only scripts/fuzz builds it.
+let fuzzing: [Target] =
+    Context.environment["GATEWAY_FUZZ"] == nil
+    ? []
+    : [
+        .executableTarget(
+            name: "fuzz", dependencies: ["FuzzTargets"], path: "Tests/Fuzz/Driver", swiftSettings: strict,
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])])
+    ]
+
 let package = Package(
     name: "claude-gateway",
     platforms: [.macOS(.v15)],
@@ -165,6 +175,17 @@ let package = Package(
             path: "Tests/TestSupport",
             swiftSettings: strict,
         ),
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "GatewayConfig", "GatewayCore", "GatewayIdentity", "GatewayMetering", "GatewayPolicy",
+                "GatewayProviders",
+                "GatewayRelay", "GatewayServer", "GatewayTelemetry", log,
+            ] + nio,
+            path: "Tests/Fuzz/Targets"),
+        .testTarget(
+            name: "FuzzTests", dependencies: ["FuzzTargets", "TestSupport"], path: "Tests/Fuzz/Replay",
+            swiftSettings: strict),
         .testTarget(name: "GatewayCoreTests", dependencies: ["GatewayCore"], swiftSettings: strict),
         .testTarget(name: "GatewayConfigTests", dependencies: ["GatewayConfig", "GatewayCore"], swiftSettings: strict),
         .testTarget(name: "CommandLineSyntaxTests", dependencies: ["CommandLineSyntax"], swiftSettings: strict),
@@ -226,6 +247,6 @@ let package = Package(
             ],
             swiftSettings: strict,
         ),
-    ],
+    ] + fuzzing,
     swiftLanguageModes: [.v6],
 )

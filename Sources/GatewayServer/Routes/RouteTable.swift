@@ -54,7 +54,15 @@ struct RouteContext: RequestContext {
 
     /// A cookie's value.
     func cookie(_ name: String) -> String? {
-        for header in self.request.headers["cookie"] {
+        Cookies.value(name, in: self.request.headers["cookie"])
+    }
+}
+
+/// `Cookie` headers (RFC 6265 §4.2).
+package enum Cookies {
+    /// The value of the first cookie of that name.
+    package static func value(_ name: String, in headers: [String]) -> String? {
+        for header in headers {
             for pair in header.split(separator: ";") {
                 let parts = pair.split(separator: "=", maxSplits: 1)
                 if parts.count == 2, parts[0].trimmingCharacters == name { return parts[1].trimmingCharacters }

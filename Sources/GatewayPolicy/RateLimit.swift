@@ -31,5 +31,19 @@ package struct RateLimit: Sendable, Equatable {
     package static let section = ConfigSection([
         ConfigKey("device_authorization", section(maximum: 30), "Sign-ins started, per client address."),
         ConfigKey("device_verify", section(maximum: 10), "Codes entered on the /device page, per client address."),
+        ConfigKey(
+            "inference",
+            .section(
+                ConfigSection([
+                    ConfigKey(
+                        "requests_per_minute", .integer(above: 0),
+                        "Model requests of one developer in a minute; counting tokens does not count."),
+                    ConfigKey(
+                        "tokens_per_minute", .integer(above: 0),
+                        "Tokens of one developer in a minute: prompts without what was read from a cache, and answers. Needs the admin section, which meters them."
+                    ),
+                    ConfigKey("concurrent", .integer(above: 0), "Answers of one developer that are under way at once."),
+                ])),
+            "Bounds on what each developer asks of models, over all replicas, to about two seconds."),
     ])
 }

@@ -20,6 +20,8 @@ package final class RelayConfiguration: Sendable {
     /// One for each upstream; `nil` where the configuration holds the whole credential.
     package let credentials: [(any UpstreamCredential)?]
     package let health: UpstreamHealth
+    /// `nil` when nothing is limited.
+    package let rates: (limiter: InferenceLimiter, settings: InferenceLimiter.Settings)?
     /// `nil` when spend is neither metered nor limited.
     package let spend: SpendControl?
     package let routing: RoutingSettings
@@ -37,7 +39,9 @@ package final class RelayConfiguration: Sendable {
         firstByteTimeout: Duration, addressGuard: AddressGuard, routes: [UpstreamRoute] = [],
         credentials: [(any UpstreamCredential)?] = [], routing: RoutingSettings = RoutingSettings(),
         spend: SpendControl? = nil,
+        rates: (limiter: InferenceLimiter, settings: InferenceLimiter.Settings)? = nil,
     ) {
+        self.rates = rates
         self.spend = spend
         self.routing = routing
         self.retryBudget = routing.retryBudget.map { RetryBudget($0, now: .now) }

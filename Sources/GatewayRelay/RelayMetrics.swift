@@ -30,11 +30,11 @@ package final class RelayMetrics: Sendable {
         self.attempts = registry.histogram(
             "gen_ai_client_operation_duration_seconds",
             "Requests of the gateway to upstreams, until their answer has ended. error_type is empty when it was served.",
-            labels: ["gen_ai_provider_name", "gen_ai_request_model", "error_type"], bounds: Self.seconds)
+            labels: ["upstream", "gen_ai_request_model", "error_type"], bounds: Self.seconds)
         self.firstBytes = registry.histogram(
             "gen_ai_server_time_to_first_token_seconds",
-            "From the begin of a request to an upstream to the first part of its answer that goes to the client.",
-            labels: ["gen_ai_provider_name", "gen_ai_request_model"], bounds: Self.seconds)
+            "From the begin of a request to an upstream to the first byte of its answer that goes to the client.",
+            labels: ["upstream", "gen_ai_request_model"], bounds: Self.seconds)
         self.failovers = registry.counter(
             "claude_gateway_failovers_total", "Requests that went on to the next upstream.",
             labels: ["upstream", "reason"])

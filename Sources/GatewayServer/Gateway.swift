@@ -42,6 +42,12 @@ package final class Gateway: Sendable {
         }
     }
 
+    /// Where audit events go.
+    package var audit: any AuditSink { self.observability.audit }
+
+    /// Gives an event that was recorded on the console before the start to the other outputs.
+    func repeatForOutputs(_ event: AuditEvent) { self.observability.repeatForOutputs(event) }
+
     /// The port on which metrics are served; `nil` where they are not.
     package var metricsPort: Int? { self.observability.metricsPort.withLock { $0 } }
     /// The port that is listened on.
@@ -52,7 +58,9 @@ package final class Gateway: Sendable {
     private let tls: TLSContexts
     private let observability: Observability
     private let revocations: Revocations
-    private let follower: Task<Void, Never>
+    private let limiter: InferenceLimiter
+    /// What follows the other replicas.
+    private let followers: [Task<Void, Never>]
     /// What is being served now.
     private let current: Current
 
@@ -70,10 +78,13 @@ package final class Gateway: Sendable {
     private init(
         port: Int, server: RelayServer, store: any GatewayStore, environment: Environment, tls: TLSContexts,
         observability: Observability, settings: GatewaySettings, provider: OIDCProvider, spend: SpendControl.Services,
-        revocations: Revocations,
+        revocations: Revocations, limiter: InferenceLimiter,
     ) {
         self.revocations = revocations
-        self.follower = Task { await revocations.follow() }
+        self.limiter = limiter
+        self.followers = [
+            Task { await revocations.follow() }, Task { await limiter.follow() },
+        ]
         self.observability = observability
         self.spend = spend
         self.port = port
@@ -97,6 +108,7 @@ package final class Gateway: Sendable {
                         try await store.sweepAlerts(before: Timestamp(milliseconds: oldest))
                     }
                     if round > 0 { try await store.sweep(now: .now) }
+                    if round > 0 { try await store.sweepRates(now: .now) }
                     if round % 60 == 1 { try await store.sweepRevocations(now: .now) }
                     if admin != nil { try await Self.sweepHolds(store, environment) }
                 } catch {
@@ -165,9 +177,10 @@ package final class Gateway: Sendable {
             let spend = try await self.makeSpend(settings, environment, store)
             let revocations = Revocations(store: store, log: log)
             try await revocations.load()
+            let limiter = InferenceLimiter(store: store, log: log)
             let serving = try self.assemble(
                 settings, environment, observability, store: store, provider: provider, spend: spend,
-                revocations: revocations)
+                revocations: revocations, limiter: limiter)
             let server = try await RelayServer(services: observability.services, serving: serving)
             let address = RelayServer.Address(host: settings.listen.host.unbracketed, port: settings.listen.port)
             let port = try await self.listen(server, address, tls)
@@ -176,7 +189,8 @@ package final class Gateway: Sendable {
             return Gateway(
                 port: port, server: server, store: store, environment: environment, tls: tls,
                 observability: observability, settings: settings,
-                provider: provider, spend: spend, revocations: revocations)
+                provider: provider, spend: spend, revocations: revocations,
+                limiter: limiter)
         } catch {
             await store.close()
             throw error
@@ -236,7 +250,7 @@ package final class Gateway: Sendable {
         }
         let serving = try Self.assemble(
             settings, self.environment, self.observability, store: self.store, provider: provider, spend: self.spend,
-            revocations: self.revocations)
+            revocations: self.revocations, limiter: self.limiter)
         try await self.server.replace(serving)
         self.tls.replace(tls)
         let served = (settings, provider)
@@ -262,7 +276,7 @@ package final class Gateway: Sendable {
     /// - Returns: How many requests were cut at the deadline.
     package func stop(within limit: Duration, isHurried: @escaping @Sendable () -> Bool = { false }) async -> Int {
         self.sweeper.cancel()
-        self.follower.cancel()
+        for follower in self.followers { follower.cancel() }
         self.alerts.withLock { $0?.cancel() }
         let cut = await self.server.drain(within: limit, isHurried: isHurried)
         await self.spend.ledger.close(within: .seconds(5))
@@ -411,7 +425,7 @@ package final class Gateway: Sendable {
     private static func assemble(
         _ settings: GatewaySettings, _ environment: Environment, _ observability: Observability,
         store: any GatewayStore, provider: OIDCProvider, spend services: SpendControl.Services,
-        revocations: Revocations,
+        revocations: Revocations, limiter: InferenceLimiter,
     ) throws -> RelayServing {
         let (audit, log) = (environment.audit, environment.log)
         let rule = AddressGuard(allowsLoopback: environment.allowsLoopback)
@@ -441,7 +455,8 @@ package final class Gateway: Sendable {
             credentials: settings.upstreams.map { upstream in
                 UpstreamCredentials.make(for: upstream, credentialEnvironment.behind(upstream.transport))
             },
-            routing: settings.routing, spend: spend)
+            routing: settings.routing, spend: spend,
+            rates: settings.inferenceLimits.map { (limiter, $0) })
 
         observability.use(relay)
         let publicURL = settings.listen.publicURL

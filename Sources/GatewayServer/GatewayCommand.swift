@@ -39,21 +39,22 @@ package enum GatewayCommand {
             return .badConfiguration
         }
         if settings.observability.logsJSON { console.format.useJSON(true) }
-        console.audit.record(
-            AuditEvent(
-                "config.load",
-                [
-                    "path": .string(path), "sha256": .string(file.digest), "file_sha256": .string(file.fileDigest),
-                ]))
+        let loaded = AuditEvent(
+            "config.load",
+            [
+                "path": .string(path), "sha256": .string(file.digest), "file_sha256": .string(file.fileDigest),
+            ])
+        if settings.observability.auditToStderr { console.audit.record(loaded) }
         for fault in file.report.warnings { console.log.warning("\(fault.line(inFile: path))") }
         let source = ConfigurationSource(
             path: path, environment: environment, allowsLoopback: console.allowsLoopback, first: file)
-        return await self.serve(settings, console, notices: [], reloading: source, watches: watches)
+        return await self.serve(
+            settings, console, notices: [], loaded: loaded, reloading: source, watches: watches)
     }
 
     /// Serves until a signal. `notices` are printed under the banner.
     static func serve(
-        _ settings: GatewaySettings, _ console: Console, notices: [String],
+        _ settings: GatewaySettings, _ console: Console, notices: [String], loaded: AuditEvent? = nil,
         reloading source: ConfigurationSource? = nil,
         watches: Bool = false,
     ) async -> Ending {
@@ -68,9 +69,10 @@ package enum GatewayCommand {
             console.writer.write("claude gateway: \("\(error)".singleLine)")
             return .bootFailed
         }
+        if let loaded { gateway.repeatForOutputs(loaded) }
         for line in Banner.lines(settings, port: gateway.port, notices: notices) { console.writer.write(line) }
         for fact in Banner.facts(settings, port: gateway.port) { console.log.info("\(fact)") }
-        let reloader = source.map { Reloader(gateway: gateway, source: $0, audit: console.audit, log: console.log) }
+        let reloader = source.map { Reloader(gateway: gateway, source: $0, audit: gateway.audit, log: console.log) }
         let watcher = watches ? reloader.map { reloader in Task { await reloader.watch() } } : nil
         defer { watcher?.cancel() }
         return await self.untilSignalled(gateway, console, reloader)

@@ -3,7 +3,7 @@
 package import GatewayCore
 
 /// Everything that replicas share. The process itself keeps no truth.
-package protocol GatewayStore: KeyValueStore, SessionStore, RevocationStore, SpendStore {
+package protocol GatewayStore: KeyValueStore, SessionStore, RevocationStore, RateStore, SpendStore {
     /// Brings the schema up to this build's version. Safe to run from several replicas at once.
     func migrate(log: @escaping @Sendable (String) -> Void) async throws
     /// Asks the store for a sign of life, within a bound of a few seconds.

@@ -18,9 +18,16 @@ package struct AuditFan: AuditSink {
     package func record(_ event: AuditEvent) {
         for sink in self.sinks { sink.record(event) }
         guard let count else { return }
-        let reason = (event["reason"] ?? event["outcome"] ?? event["result"])?.string ?? ""
+        let reason = Self.fields[event.name].flatMap { event[$0]?.string } ?? ""
         count.add(1, event.name, Self.isWord(reason) ? reason : "other")
     }
+
+    /// The fields that hold a word of the gateway's own; others may hold what somebody wrote.
+    private static let fields = [
+        "access.denied": "reason", "admin.denied": "reason", "auth.denied": "reason", "config.reload": "result",
+        "device.callback": "result", "inference.end": "outcome", "rate.limited": "reason", "session.mint": "result",
+        "session.refresh": "result", "spend.blocked": "cause", "telemetry.refused": "reason",
+    ]
 
     /// The gateway's own words, and no text that came from outside.
     private static func isWord(_ text: String) -> Bool {

@@ -42,6 +42,7 @@ package final class OTLPExporter: SpanSink, AuditSink {
             "claude_gateway_own_signals_dropped_total",
             "Spans, audit events and metrics that the collector did not get.",
             labels: ["signal"])
+        for signal in ["logs", "metrics", "traces"] { self.drops.add(0, signal) }
         self.resource = [
             "attributes": .array([
                 Self.attribute("service.name", "claude-gateway"),

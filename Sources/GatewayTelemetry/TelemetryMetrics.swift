@@ -38,6 +38,7 @@ package final class TelemetryMetrics: Sendable {
     /// The newest queue of a destination is the one that is looked at: a reload replaces it.
     func watch(_ host: String, _ look: @escaping @Sendable () -> (count: Int, bytes: Int)) {
         self.queues.all.withLock { $0[host] = look }
+        for reason in ["queue_full", "expired", "refused", "failed"] { self.drops.add(0, host, reason) }
     }
 
     func exported(_ host: String, _ outcome: String) { self.exports.add(1, host, outcome) }

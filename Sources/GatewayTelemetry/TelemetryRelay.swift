@@ -19,7 +19,8 @@ package final class TelemetryRelay: Sendable {
         self.settings = settings
         self.audit = audit
         self.destinations = settings.destinations.map { destination in
-            let host = WebURL(destination.url)?.authority ?? destination.url
+            // Two collectors may share a host; a query may hold a secret.
+            let host = WebURL(destination.url).map { $0.authority + $0.path } ?? destination.url
             return TelemetryDestination(
                 host: host, client: client,
                 credential: destination.google.map { UpstreamCredentials.google($0, credentials) },

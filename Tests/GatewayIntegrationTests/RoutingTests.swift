@@ -2,6 +2,7 @@
 
 import GatewayCore
 import GatewayHTTPClient
+import GatewayMetering
 import GatewayProviders
 import GatewayRelay
 import GatewayServer
@@ -126,5 +127,30 @@ struct RoutingTests {
         }
         await bad.stop()
         await good.stop()
+    }
+
+    @Test("a developer's rate limit is a 429 with a time to come back, and counting tokens is free")
+    func rateLimit() async throws {
+        let upstream = try await ScriptedServer { _ in [.answer(200, #"{"input_tokens":1}"#)] }
+        try await withGateway(
+            upstreams: [upstream.url], configure: { $0.inferenceLimits = .init(requestsPerMinute: 3) }
+        ) { gateway in
+            let bearer = try await gateway.signIn().bearer
+            let headers = [("authorization", "Bearer " + bearer)]
+            for _ in 0..<33 {
+                let count = try await gateway.send(
+                    "POST", "/v1/messages/count_tokens", headers: headers,
+                    body: #"{"model":"claude-haiku-4-5","messages":[]}"#)
+                #expect(count.status == 200)
+            }
+            var statuses: [Int] = []
+            for _ in 0..<4 { statuses.append(try await gateway.message(bearer).status) }
+            #expect(statuses == [200, 200, 200, 429])
+            let refused = try await gateway.message(bearer)
+            #expect(refused.json?["error"]?["type"] == "rate_limit_error")
+            #expect(Int(refused.header("retry-after") ?? "").map { (1...60).contains($0) } == true)
+            #expect(gateway.audit.events("rate.limited").count == 2)
+        }
+        await upstream.stop()
     }
 }

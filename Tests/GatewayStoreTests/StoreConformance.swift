@@ -43,6 +43,27 @@ enum StoreConformance {
         #expect(try await store.increment("d", window: .seconds(10), now: self.start) == 1)
     }
 
+    static func rates(_ store: any GatewayStore) async throws {
+        let now = Timestamp(milliseconds: 1_700_000_040_000)
+        let minute = now.milliseconds / 60_000
+        func put(_ replica: String, _ usages: [RateUsage], at seconds: Double = 0) async throws -> [RateUsage] {
+            try await store.exchangeRates(
+                usages, about: ["u", "v"], replica: replica, now: now.advanced(bySeconds: seconds))
+        }
+        let first = RateUsage(principal: "u", minute: minute, requests: 3, tokens: 40, running: 1)
+        #expect(try await put("a", [first]).isEmpty)
+        // Told twice is not counted twice.
+        #expect(try await put("a", [first]).isEmpty)
+        let last = RateUsage(principal: "u", minute: minute - 1, requests: 5, tokens: 6, running: 0)
+        #expect(try await put("b", [last]) == [first])
+        let seen = try await put("c", [])
+        #expect(seen.sorted { $0.minute < $1.minute } == [last, first])
+        // A replica that has been silent runs nothing.
+        #expect(try await put("c", [], at: 10).map(\.running) == [0, 0])
+        try await store.sweepRates(now: now.advanced(bySeconds: 600))
+        #expect(try await put("c", []).isEmpty)
+    }
+
     static func revocations(_ store: any GatewayStore) async throws {
         let start = Timestamp(milliseconds: 1_700_000_000_000)
         for (id, subject, email) in [("s1", "u1", "Ada@example.com"), ("s2", "u1", nil), ("s3", "u2", "b@example.com")]
@@ -139,7 +160,7 @@ enum StoreConformance {
     }
 
     static let all: [(name: String, check: @Sendable (any GatewayStore) async throws -> Void)] = [
-        ("revocations", revocations), ("key values", keyValues), ("counters", counters), ("sessions", sessions),
+        ("rates", rates), ("revocations", revocations), ("key values", keyValues), ("counters", counters), ("sessions", sessions),
         ("races", races),
         ("sweeping", sweeping),
     ]

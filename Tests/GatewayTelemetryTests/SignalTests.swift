@@ -110,7 +110,7 @@ struct TelemetryDestinationTests {
     private func counts(_ registry: MetricRegistry, _ name: String) -> [String: Double] {
         var counts: [String: Double] = [:]
         for series in registry.read().first(where: { $0.name == name })?.series ?? [] {
-            if case .number(let value) = series.value { counts[series.labels.last?.value ?? ""] = value }
+            if case .number(let value) = series.value, value > 0 { counts[series.labels.last?.value ?? ""] = value }
         }
         return counts
     }

@@ -86,6 +86,8 @@ final class InferenceExchange: UpstreamDelegate {
     private var countable: (body: ByteBuffer, scan: BodyScan)?
     private var maximumOutput: Int?
     private var recorder: ExchangeRecorder
+    /// Held while the request runs, where requests are counted.
+    private var slot: InferenceLimiter.Slot?
     /// The status that the client got.
     private var answeredStatus = 0
     /// The scan of the body as it is sent on, where that is not the client's.
@@ -118,6 +120,15 @@ final class InferenceExchange: UpstreamDelegate {
     // MARK: Deciding
 
     func start() {
+        if self.endpoint == .messages, let rates = self.configuration.rates {
+            let principal = self.caller.principal.subject
+            switch rates.limiter.admit(principal, rates.settings, now: .now) {
+            case .success(let slot): self.slot = slot
+            case .failure(let refusal):
+                self.refuse(refusal)
+                return
+            }
+        }
         guard self.endpoint == .messages, let control = self.configuration.spend else {
             self.decide()
             return
@@ -307,6 +318,21 @@ final class InferenceExchange: UpstreamDelegate {
             }
         }
         return try result.get()
+    }
+
+    private func refuse(_ refusal: InferenceLimiter.Refusal) {
+        self.phase = .finished
+        self.connection.services.audit.record(
+            AuditEvent(
+                "rate.limited",
+                [
+                    "request_id": .string(self.requestID.description), "sub": .string(self.caller.principal.subject),
+                    "email": self.caller.principal.email.map(JSONValue.string), "reason": .string(refusal.limit),
+                ]))
+        let envelope = ErrorEnvelope(status: 429, type: "rate_limit_error", message: refusal.message)
+        var response = PlainResponse.error(envelope, requestID: self.requestID)
+        response.headers.add(name: "retry-after", value: String(refusal.retryAfterSeconds))
+        self.connection.answerWhole(response)
     }
 
     /// No request of the model's: there is no `inference` line, and the error has no id in its body.
@@ -1037,8 +1063,14 @@ final class InferenceExchange: UpstreamDelegate {
                 ? (self.answeredStatus < 400 ? nil : String(self.answeredStatus)) : outcome.rawValue)
         self.recorder.endedAnswer(outcome, bytes: self.relayedBytes)
         self.recorder.end(status: self.answeredStatus, path: self.endpoint.path, requestID: self.requestID)
-        guard self.connection.services.recordsOutcomes else { return }
+        self.slot = nil
         let usage = self.ticket?.usage
+        if let usage, let rates = self.configuration.rates {
+            // Reading a cache costs providers next to nothing, and does not count for their limits either.
+            let tokens = usage.input + usage.cacheWrite5m + usage.cacheWrite1h + usage.output
+            rates.limiter.used(self.caller.principal.subject, tokens: tokens, now: .now)
+        }
+        guard self.connection.services.recordsOutcomes else { return }
         self.connection.services.audit.record(
             AuditEvent(
                 "inference.end",

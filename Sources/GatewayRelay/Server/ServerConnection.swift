@@ -100,6 +100,11 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         self.exchange = nil
         self.state = .closing
         exchange?.clientLeft()
+        if self.measured != nil {
+            // The status that was sent, or that of a client who closed before there was one.
+            if self.measured?.status == 0 { self.measured?.status = 499 }
+            self.noteAnswered()
+        }
         context.fireChannelInactive()
     }
 

@@ -49,7 +49,7 @@ extension GatewaySettings {
             ConfigKey("limits", .section(limits), "Bounds on requests."),
             ConfigKey("timeouts", .section(timeouts), "Bounds on waiting."),
             ConfigKey("routing", .section(routing), "How requests are spread over upstreams."),
-            ConfigKey("rate_limits", .section(RateLimit.section), "Bounds on sign-ins."),
+            ConfigKey("rate_limits", .section(RateLimit.section), "Bounds on sign-ins and on developers' requests."),
             ConfigKey(
                 "admin", .section(AdminSettings.section),
                 "Spend limits and their administration; the section turns metering on."),
@@ -132,6 +132,10 @@ extension GatewaySettings {
 
     /// Sections that only have a meaning together.
     private static func checkSpend(_ root: ConfigNode, into report: inout ConfigReport) {
+        if root["admin"] == nil, let key = root["rate_limits"]?["inference"]?["tokens_per_minute"] {
+            report.error(
+                key, "has no effect without an admin section, which turns metering on; add admin: {}, or remove this.")
+        }
         if root["admin"] == nil, let key = root["enforcement"]?["fail_closed_on_error"], key.boolean == true {
             report.error(
                 key, "has no effect without an admin section, which turns metering on; add it, or remove this.")

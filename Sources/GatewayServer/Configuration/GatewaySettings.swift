@@ -29,6 +29,8 @@ package struct GatewaySettings: Sendable {
     package var maximumURLLength: Int?
     package var firstByteTimeout = Duration.milliseconds(120_000)
     package var deviceAuthorizationLimit: RateLimit
+    /// `nil` when developers' requests are not limited.
+    package var inferenceLimits: InferenceLimiter.Settings?
     package var deviceVerifyLimit: RateLimit
     package var loginNotice: String?
     package var connectionTimeouts = ConnectionTimeouts()
@@ -98,6 +100,11 @@ package struct GatewaySettings: Sendable {
             self.firstByteTimeout = .milliseconds(milliseconds)
         }
         let rates = section("rate_limits")
+        self.inferenceLimits = rates["inference"].map { inference in
+            InferenceLimiter.Settings(
+                requestsPerMinute: inference["requests_per_minute"]?.integer,
+                tokensPerMinute: inference["tokens_per_minute"]?.integer, concurrent: inference["concurrent"]?.integer)
+        }
         self.deviceAuthorizationLimit = RateLimit(rates["device_authorization"], default: .deviceAuthorization)
         self.deviceVerifyLimit = RateLimit(rates["device_verify"], default: .deviceVerify)
         self.loginNotice = root["login_notice"]?.string.map(Self.oneLine)

@@ -27,6 +27,7 @@ final class Observability: Sendable {
     private let relay = Mutex<TelemetryRelay?>(nil)
     private let configuration = Mutex<RelayConfiguration?>(nil)
     private let spend: SpendMetrics?
+    private let exportsAudit: Bool
     /// Where `/metrics` is served.
     let metricsPort = Mutex<Int?>(nil)
 
@@ -58,6 +59,7 @@ final class Observability: Sendable {
                 })
         }
         self.outputs = outputs
+        self.exportsAudit = settings.collector?.audit == true
         sinks += outputs
         if let collector = settings.collector, let registry {
             let client = OutboundClient(rule: .guarded(AddressGuard(allowsLoopback: allowsLoopback)))
@@ -84,6 +86,12 @@ final class Observability: Sendable {
     var spendObserver: (@Sendable (SpendEntry) -> Void)? {
         guard let spend else { return nil }
         return { (entry: SpendEntry) in spend.booked(entry) }
+    }
+
+    /// Gives an event that was recorded on the console alone to the other outputs.
+    func repeatForOutputs(_ event: AuditEvent) {
+        for output in self.outputs { output.record(event) }
+        if self.exportsAudit { self.exporter?.record(event) }
     }
 
     func begin(_ settings: ObservabilitySettings, log: Logger) async throws {
@@ -181,13 +189,13 @@ final class SpendMetrics: Sendable {
         self.tokens = registry.counter(
             "claude_gateway_tokens_total",
             "Tokens of metered answers. type is input, output, cache_read, cache_write_5m or cache_write_1h.",
-            labels: ["gen_ai_provider_name", "gen_ai_request_model", "type"])
+            labels: ["upstream", "gen_ai_request_model", "type"])
         self.dollars = registry.counter(
             "claude_gateway_spend_usd_total", "What metered answers cost, in US dollars.",
-            labels: ["gen_ai_provider_name", "gen_ai_request_model"], divisor: 1e9)
+            labels: ["upstream", "gen_ai_request_model"], divisor: 1e9)
         self.estimates = registry.counter(
             "claude_gateway_estimated_answers_total", "Metered answers whose tokens are estimated.",
-            labels: ["gen_ai_provider_name", "gen_ai_request_model"])
+            labels: ["upstream", "gen_ai_request_model"])
     }
 
     func booked(_ entry: SpendEntry) {
@@ -225,6 +233,13 @@ enum ProcessMetrics {
                     MetricRegistry.Observation(
                         "process_resident_memory_bytes", "Memory that is resident.",
                         value: Double(pages * sysconf(Int32(_SC_PAGESIZE)))))
+            }
+            var limit = rlimit()
+            if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 {
+                found.append(
+                    MetricRegistry.Observation(
+                        "process_max_fds", "The most file descriptors that may be open.", value: Double(limit.rlim_cur))
+                )
             }
             if let files = try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd") {
                 found.append(

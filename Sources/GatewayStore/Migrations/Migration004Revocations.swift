@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
 extension Migration {
-    /// `revocations`: what was issued to a session, a user or a group up to a time counts no longer. Times are
+    /// `rate_usage`: what replicas tell each other for rate limits, a few minutes of it. `revocations`: what was issued to a session, a user or a group up to a time counts no longer. Times are
     /// milliseconds since 1970.
     static let revocations = Migration(
         version: 4,
-        name: "revocations",
+        name: "revocations and rates",
         postgres: [
             "CREATE TABLE revocations (kind text NOT NULL, id text NOT NULL, at bigint NOT NULL, PRIMARY KEY (kind, id))",
             "CREATE INDEX revocations_at ON revocations (at)",
+            """
+            CREATE UNLOGGED TABLE rate_usage (
+                principal text NOT NULL, minute bigint NOT NULL, replica text NOT NULL, requests bigint NOT NULL,
+                tokens bigint NOT NULL, running bigint NOT NULL, seen_at bigint NOT NULL,
+                PRIMARY KEY (principal, minute, replica))
+            """,
+            "CREATE INDEX rate_usage_minute ON rate_usage (minute)",
         ],
         sqlite: [
             """
@@ -16,5 +23,12 @@ extension Migration {
                 kind TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID
             """,
             "CREATE INDEX revocations_at ON revocations (at)",
+            """
+            CREATE TABLE rate_usage (
+                principal TEXT NOT NULL, minute INTEGER NOT NULL, replica TEXT NOT NULL, requests INTEGER NOT NULL,
+                tokens INTEGER NOT NULL, running INTEGER NOT NULL, seen_at INTEGER NOT NULL,
+                PRIMARY KEY (principal, minute, replica)) WITHOUT ROWID
+            """,
+            "CREATE INDEX rate_usage_minute ON rate_usage (minute)",
         ])
 }

@@ -222,7 +222,8 @@ let package = Package(
             name: "GatewayIdentityTests", dependencies: ["GatewayIdentity", "GatewayConfig", "GatewayCore", crypto],
             swiftSettings: strict),
         .testTarget(
-            name: "GatewayHTTPClientTests", dependencies: ["GatewayHTTPClient", "GatewayCore"], swiftSettings: strict),
+            name: "GatewayHTTPClientTests", dependencies: ["GatewayHTTPClient", "GatewayCore", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(
             name: "GatewayClientTests", dependencies: ["GatewayClient", "GatewayCore", "TestSupport"],
             swiftSettings: strict),

@@ -18,6 +18,7 @@ final class CurlTransfer: @unchecked Sendable {
 
     private var handle: UnsafeMutableRawPointer?
     private var headerList: UnsafeMutablePointer<curl_slist>?
+    private var connectTo: UnsafeMutablePointer<curl_slist>?
     private var additionalCertificates: UnsafeMutableBufferPointer<CChar>?
     private let pin = UnsafeMutablePointer<gateway_leaf_pin>.allocate(capacity: 1)
     private var requestBody: UnsafeMutableBufferPointer<UInt8>?
@@ -68,6 +69,12 @@ final class CurlTransfer: @unchecked Sendable {
             set(CURLOPT_PROXY, proxy.url)
             set(CURLOPT_NOPROXY, "")
             if let credential = proxy.credential { set(CURLOPT_PROXYUSERPWD, credential.reveal()) }
+        }
+        if let address = self.request.pinnedAddress, let url = WebURL(self.request.url) {
+            func bracketed(_ host: String) -> String { host.contains(":") ? "[\(host)]" : host }
+            self.connectTo = curl_slist_append(
+                nil, "\(bracketed(url.host)):\(url.port):\(bracketed(address.description)):\(url.port)")
+            gateway_curl_set_list(handle, CURLOPT_CONNECT_TO, self.connectTo)
         }
         if let body = self.request.body {
             let copy = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: max(1, body.count))
@@ -127,6 +134,7 @@ final class CurlTransfer: @unchecked Sendable {
     private var mayShareConnections: Bool {
         guard case .guarded = self.rule else { return false }
         return self.request.expectedFingerprint == nil && self.request.trustedCertificates == nil
+            && self.request.pinnedAddress == nil
             && self.request.additionalCertificates == nil
     }
 
@@ -208,6 +216,8 @@ final class CurlTransfer: @unchecked Sendable {
     func finish(_ result: Result<OutboundResponse, any Error>) {
         if let handle { curl_easy_cleanup(handle) }
         curl_slist_free_all(self.headerList)
+        curl_slist_free_all(self.connectTo)
+        self.connectTo = nil
         self.handle = nil
         self.headerList = nil
         self.continuation?.resume(with: result)

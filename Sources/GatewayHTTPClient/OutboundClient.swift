@@ -28,6 +28,10 @@ package struct OutboundClient: Sendable {
         {
             throw OutboundError.broken(host: url.host, reason: "a control character in the header \(header.name)")
         }
+        var request = request
+        if request.pinsAddress, case .guarded(let rule) = self.rule {
+            request.pinnedAddress = try await HostLookup.address(of: url.host, rule: rule)
+        }
         let transfer = CurlTransfer(request, host: url.host, rule: self.rule, onBody: onBody)
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in

@@ -23,6 +23,10 @@ package struct OutboundRequest: Sendable {
     /// A longer body ends the exchange with `OutboundError.tooLarge`.
     package var maximumResponseBytes = 4 << 20
     package var proxying = Proxying.direct
+    /// Whether a proxy is asked for an address that has been checked, instead of a name that it would resolve itself.
+    package var pinsAddress = false
+    /// The checked address; filled in by the client.
+    var pinnedAddress: IPAddress?
     /// PEM certificates to trust instead of the system's.
     package var trustedCertificates: String?
     /// PEM certificates to trust besides the system's.

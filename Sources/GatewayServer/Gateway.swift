@@ -156,6 +156,7 @@ package final class Gateway: Sendable {
             throw BootFailure(
                 "\(name) is not the URL of an HTTP proxy. Write it like http://proxy.example.com:3128, or unset it")
         }
+        Self.noteProxy(settings.oidc, environment)
         let tls = TLSContexts(try self.serverTLS(settings.listen))
         try self.checkPort(settings.listen)
 
@@ -286,6 +287,26 @@ package final class Gateway: Sendable {
     }
 
     // MARK: Steps of the start
+
+    /// Says how requests to the identity provider go where a proxy is set.
+    private static func noteProxy(_ oidc: OIDCSettings, _ environment: Environment) {
+        let proxy = WebURL(oidc.issuer).flatMap(ProxyEnvironment(environment.variables).proxy)
+        switch (proxy, oidc.usesProxy) {
+        case (let proxy?, true):
+            environment.log.info(
+                "oidc: requests to the identity provider go through the proxy \(proxy.host):\(proxy.port); hosts in NO_PROXY go direct"
+            )
+        case (nil, true):
+            environment.log.warning(
+                "oidc.use_proxy is set, but no HTTPS_PROXY or HTTP_PROXY that applies; requests to the identity provider go direct"
+            )
+        case (_?, false) where !oidc.saysWhetherProxied:
+            environment.log.warning(
+                "oidc: a proxy is set (HTTPS_PROXY or HTTP_PROXY), but requests to the identity provider go direct; set oidc.use_proxy: true to use it, or false to keep this and silence the warning"
+            )
+        default: break
+        }
+    }
 
     private static func serverTLS(_ listen: ListenSettings) throws -> NIOSSLContext? {
         guard let certificate = listen.certificateFile, let key = listen.keyFile else { return nil }

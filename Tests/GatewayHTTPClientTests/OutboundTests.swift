@@ -2,6 +2,7 @@
 
 import GatewayCore
 import GatewayHTTPClient
+import TestSupport
 import Testing
 
 @Suite("Outgoing requests")
@@ -37,6 +38,33 @@ struct OutboundTests {
             Issue.record("\(String(describing: error))")
             return
         }
+    }
+
+    @Test("through a proxy ask it for the checked address, and keep the name for everything else")
+    func pinned() async throws {
+        let origin = try await ScriptedServer { _ in [.answer(200, "here")] }
+        let proxy = try await ScriptedServer { _ in [.tunnel] }
+        var request = OutboundRequest("GET", "http://localhost:\(origin.port)/x", timeout: .seconds(5))
+        request.proxying = .through(try #require(ForwardProxy(proxy.url)))
+        request.pinsAddress = true
+        let answer = try await OutboundClient(rule: .guarded(AddressGuard(allowsLoopback: true))).send(request)
+        #expect(answer.text == "here")
+        let target = proxy.seen.first?.target ?? ""
+        #expect(proxy.seen.first?.method == "CONNECT")
+        #expect(["127.0.0.1:\(origin.port)", "[::1]:\(origin.port)"].contains(target), "\(target)")
+        #expect(origin.seen.first?.header("host") == "localhost:\(origin.port)")
+        // A name whose addresses are out of bounds reaches no proxy.
+        let count = proxy.seen.count
+        let error = await #expect(throws: OutboundError.self) {
+            try await OutboundClient(rule: .guarded(AddressGuard(allowsLoopback: false))).send(request)
+        }
+        guard case .blocked? = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(proxy.seen.count == count)
+        await proxy.stop()
+        await origin.stop()
     }
 
     @Test("to public addresses are refused where only private ones are meant")

@@ -160,7 +160,8 @@ enum StoreConformance {
     }
 
     static let all: [(name: String, check: @Sendable (any GatewayStore) async throws -> Void)] = [
-        ("rates", rates), ("revocations", revocations), ("key values", keyValues), ("counters", counters), ("sessions", sessions),
+        ("rates", rates), ("revocations", revocations), ("key values", keyValues), ("counters", counters),
+        ("sessions", sessions),
         ("races", races),
         ("sweeping", sweeping),
     ]

@@ -299,6 +299,8 @@ extension OutboundRequest {
         let environment = ProxyEnvironment(ProcessInfo.processInfo.environment)
         let applies = settings.usesProxy && WebURL(self.url).map(environment.applies) == true
         self.proxying = applies ? .environment : .direct
+        // The proxy does not get to say where the identity provider is.
+        self.pinsAddress = applies
         self.trustedCertificates = settings.trustedCertificates
     }
 }

@@ -28,6 +28,8 @@ package struct OIDCSettings: Sendable {
     package var additionalAuthorizedParties: [String] = []
     package var discoveryURL: String?
     package var usesProxy = false
+    /// Whether the file says anything about it.
+    package var saysWhetherProxied = false
     package var formActionOrigins: [String] = []
     package var trustedCertificates: String?
     /// With `authentication` set to `privateKey`.
@@ -62,6 +64,7 @@ package struct OIDCSettings: Sendable {
         self.additionalAuthorizedParties = node["additional_authorized_parties"]?.strings ?? []
         self.discoveryURL = node["discovery_url"]?.string
         self.usesProxy = node["use_proxy"]?.boolean ?? false
+        self.saysWhetherProxied = node["use_proxy"] != nil
         self.formActionOrigins = (node["form_action_origins"]?.strings ?? []).compactMap { WebURL($0)?.origin }
         self.trustedCertificates = node["ca_cert_pem"]?.string.flatMap { $0.isEmpty ? nil : $0 }
         if let assertion = node["client_assertion"], let key = assertion["private_key_pem"]?.secret,

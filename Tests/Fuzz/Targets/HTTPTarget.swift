@@ -50,17 +50,20 @@ enum HTTPTarget {
     }()
 
     @Sendable static func run(_ input: [UInt8]) {
-        let first = self.exchange(input)
+        let first = self.exchange(input, saysEnd: true)
         // Whatever is answered is an answer of ours, whole lines and all.
         if !first.isEmpty { precondition(first.starts(with: Array("HTTP/1.".utf8)), "an answer that is no HTTP") }
         if UInt8.random(in: 0...15) == 0 {
-            let probe = self.exchange(Array("GET /probe HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".utf8))
+            let probe = self.exchange(
+                Array("GET /probe HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".utf8), saysEnd: false)
             precondition(String(decoding: probe, as: UTF8.self).hasSuffix("/probe"), "the server has stopped serving")
         }
     }
 
-    /// Sends, says that nothing more comes, and reads to the end.
-    private static func exchange(_ bytes: [UInt8]) -> [UInt8] {
+    /// Sends, and reads to the end.
+    ///
+    /// - Parameter saysEnd: Says that nothing more comes, which ends the connection.
+    private static func exchange(_ bytes: [UInt8], saysEnd: Bool) -> [UInt8] {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(descriptor) }
         var limit = timeval(tv_sec: 2, tv_usec: 0)
@@ -79,7 +82,7 @@ enum HTTPTarget {
         }
         guard result == 0 else { return [] }
         _ = send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL))
-        shutdown(descriptor, Int32(SHUT_WR))
+        if saysEnd { shutdown(descriptor, Int32(SHUT_WR)) }
         var all: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         while all.count < 1 << 20 {

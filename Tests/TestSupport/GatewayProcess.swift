@@ -81,6 +81,12 @@ package final class GatewayProcess: Sendable {
         (try? String(contentsOf: self.folder.appendingPathComponent("log"), encoding: .utf8)) ?? ""
     }
 
+    /// What anybody on the machine can read of the process.
+    package var commandLine: String {
+        let path = "/proc/\(self.process.processIdentifier)/cmdline"
+        return FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) } ?? ""
+    }
+
     /// Ends the process and waits for it.
     package func end(_ signal: Int32) async throws {
         let process = self.process

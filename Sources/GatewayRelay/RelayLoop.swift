@@ -11,6 +11,7 @@ final class RelayLoop {
     let services: RelayServices
     private(set) var current: RelayGeneration
     private var connections: [ObjectIdentifier: ServerConnection] = [:]
+    private var multiplexed: [ObjectIdentifier: any Channel] = [:]
     private(set) var isDraining = false
     /// Shared by all loops: a probe reaches any of them.
     let departure: Departure
@@ -62,6 +63,15 @@ final class RelayLoop {
         self.connections[ObjectIdentifier(connection)] = nil
     }
 
+    /// A connection that carries many requests: its streams are connections to this loop, and it ends after them.
+    func openedMultiplexed(_ channel: any Channel) {
+        let id = ObjectIdentifier(channel)
+        self.multiplexed[id] = channel
+        let bound = NIOLoopBound(self, eventLoop: self.loop)
+        channel.closeFuture.whenComplete { _ in bound.value.multiplexed[id] = nil }
+        if self.isDraining { channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
+    }
+
     /// Requests that are being answered, to the last byte.
     var openRequests: Int {
         self.connections.values.count { $0.isBusy }
@@ -70,11 +80,16 @@ final class RelayLoop {
     /// Closes what is idle and lets what is busy end after its answer.
     func drain() {
         self.isDraining = true
+        // Tells clients of HTTP/2 to send nothing more here (GOAWAY).
+        for channel in Array(self.multiplexed.values) {
+            channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+        }
         for connection in Array(self.connections.values) { connection.drain() }
     }
 
     func cut() {
         for connection in Array(self.connections.values) { connection.cut() }
+        for channel in Array(self.multiplexed.values) { channel.close(promise: nil) }
         self.current.retire()
         self.clock?.cancel()
     }

@@ -58,12 +58,11 @@ package final class RelayServer: Sendable {
                     guard let shared = loops[ObjectIdentifier(channel.eventLoop)] else {
                         preconditionFailure("a connection runs on a loop of the server's own group")
                     }
-                    let operations = channel.pipeline.syncOperations
-                    if let tls { try operations.addHandler(NIOSSLServerHandler(context: tls())) }
-                    try operations.addHandler(HTTPResponseEncoder())
-                    try operations.addHandler(
-                        ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes)))
-                    try operations.addHandler(ServerConnection(shared: shared.value))
+                    if let tls {
+                        try ConnectionPipeline.addTLS(tls(), to: channel, shared.value)
+                    } else {
+                        try ConnectionPipeline.addClear(to: channel, shared.value)
+                    }
                 }
             }
             .bind(host: address.host, port: address.port).get()

@@ -115,4 +115,70 @@ struct StartTests {
     func devModeIsLocal(_ host: String) async {
         #expect(await DevMode.run(host: host, port: 0, environment: [:]) == .badConfiguration)
     }
+
+    @Test(
+        "speaks HTTP/2 with clients that prefer it, and takes no body that was not declared",
+        .enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/curl")))
+    func http2() async throws {
+        let certificate = try TestCertificate()
+        defer { certificate.remove() }
+        let upstream = try await ScriptedServer { _ in
+            [.streamHead, .chunk("event: a\ndata: {}\n\n"), .chunk("event: b\ndata: {}\n\n"), .lastChunk]
+        }
+        let port = try FreePort.take()
+        try await withGateway(
+            upstreams: [upstream.url],
+            configure: { settings in
+                settings.listen = ListenSettings(host: "127.0.0.1", port: port, publicURL: "https://127.0.0.1:\(port)")
+                settings.listen.certificateFile = certificate.certificate
+                settings.listen.keyFile = certificate.key
+            }
+        ) { gateway in
+            let bearer = GatewayProcess.bearer(
+                Principal(subject: "u", email: "a@example.com"), secret: TestGateway.secret, url: gateway.base)
+            func curl(_ arguments: String...) async throws -> String {
+                try await offPool {
+                    let process = Process()
+                    process.executableURL = URL(fileURLWithPath: "/usr/bin/curl")
+                    process.arguments =
+                        [
+                            "-s", "--max-time", "20", "--cacert", certificate.certificate, "-w",
+                            " %{http_version} %{http_code}",
+                        ]
+                        + arguments
+                    let pipe = Pipe()
+                    process.standardOutput = pipe
+                    process.standardError = FileHandle.nullDevice
+                    try process.run()
+                    let out = pipe.fileHandleForReading.readDataToEndOfFile()
+                    process.waitUntilExit()
+                    return String(decoding: out, as: UTF8.self)
+                }
+            }
+            let messages = gateway.base + "/v1/messages"
+            let known = "authorization: Bearer " + bearer
+            let body = #"{"model":"claude-haiku-4-5","max_tokens":1,"stream":true,"messages":[]}"#
+            #expect(try await curl("--http2", gateway.base + "/healthz").hasSuffix(" 2 200"))
+            #expect(try await curl("--http1.1", gateway.base + "/healthz").hasSuffix(" 1.1 200"))
+            #expect(try await curl("--http2", "-d", body, messages).hasSuffix(" 2 401"))
+            let answer = try await curl("--http2", "-H", known, "-d", body, messages)
+            #expect(answer == "event: a\ndata: {}\n\nevent: b\ndata: {}\n\n 2 200")
+            // Many streams of one connection, one after the other and at once.
+            let many = try await curl(
+                "--http2", "--parallel", "-o", "/dev/null", "-H", known, "-d", body,
+                messages + "?[1-40]")
+            #expect(many.split(separator: " ").filter { $0 == "200" || $0.hasSuffix("200") }.count >= 1)
+            #expect(await eventually { upstream.seen.count == 41 })
+            let chunked = try await curl(
+                "--http2", "-H", known, "-H", "transfer-encoding: chunked", "-d", body, messages)
+            #expect(chunked.hasSuffix(" 2 411"))
+            let big = NSTemporaryDirectory() + "big-" + RandomToken.make()
+            defer { try? FileManager.default.removeItem(atPath: big) }
+            try Data(body.replacing("[]", with: "[\"" + String(repeating: "x", count: 3 << 20) + "\"]").utf8).write(
+                to: URL(fileURLWithPath: big))
+            #expect(try await curl("--http2", "-H", known, "--data-binary", "@" + big, messages).hasSuffix(" 2 200"))
+            #expect(upstream.seen.last?.body.count ?? 0 > 3 << 20)
+        }
+        await upstream.stop()
+    }
 }

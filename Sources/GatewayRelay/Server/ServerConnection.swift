@@ -65,8 +65,12 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
     private var lastPendingBytes = 0
     private var isOutputClosed = false
 
-    init(shared: RelayLoop) {
+    /// Whether this is a stream of an HTTP/2 connection, which carries one request.
+    private let isStream: Bool
+
+    init(shared: RelayLoop, isStream: Bool = false) {
         self.shared = shared
+        self.isStream = isStream
         self.lastProgress = .now()
     }
 
@@ -77,6 +81,12 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
 
     /// Bytes of answers that the client has not taken yet.
     private var pendingBytes: Int {
+        // A stream does not say how much waits, only whether it is too much.
+        if self.isStream { return self.channel.isWritable ? 0 : 1 }
+        return self.writableBytes
+    }
+
+    private var writableBytes: Int {
         (try? self.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
     }
 
@@ -208,6 +218,14 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         switch (part, self.state) {
         case (.head(let head), .idle): self.begin(head)
         case (.body(let bytes), .receiving(var incoming)):
+            // HTTP/2 frames a body without saying how long it is: what was not declared is not taken.
+            guard
+                !self.isStream
+                    || incoming.body.readableBytes + bytes.readableBytes <= Self.declaredLength(incoming.head)
+            else {
+                self.channel.close(promise: nil)
+                return
+            }
             // The old value must be gone before the buffer grows, or each append copies it.
             self.state = .idle
             incoming.body.writeImmutableBuffer(bytes)
@@ -228,7 +246,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         self.exchange = nil
         self.task = nil
         self.progressed()
-        guard self.keepsAlive, !self.shared.isDraining else {
+        guard self.keepsAlive, !self.shared.isDraining, !self.isStream else {
             self.linger()
             return
         }
@@ -256,6 +274,8 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
     private func linger() {
         self.state = .closing
         self.queue = []
+        // A stream ends with its answer, and HTTP/2 has frames for the rest.
+        if self.isStream { return }
         let channel = self.channel!
         let bound = NIOLoopBound(self, eventLoop: self.shared.loop)
         channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer()))).whenComplete { _ in

@@ -33,7 +33,21 @@ package struct AddressGuard: Sendable, Equatable {
     private static let loopback = ["127.0.0.0/8", "0.0.0.0/8", "::1", "::"].map { IPNetwork($0)! }
     private static let metadataNames: Set<String> = ["metadata", "metadata.google.internal", "instance-data"]
 
+    /// The IPv4 address that a translator makes of an IPv6 one: NAT64 (RFC 6052), 6to4 (RFC 3056), and the deprecated
+    /// IPv4-compatible form.
+    private static func embedded(in address: IPAddress) -> IPAddress? {
+        let bytes = address.bytes
+        guard bytes.count == 16 else { return nil }
+        if bytes.starts(with: [0x00, 0x64, 0xFF, 0x9B]), bytes[4..<12].allSatisfy({ $0 == 0 }) {
+            return IPAddress(bytes: Array(bytes[12...]))
+        }
+        if bytes.starts(with: [0x20, 0x02]) { return IPAddress(bytes: Array(bytes[2..<6])) }
+        if bytes.prefix(12).allSatisfy({ $0 == 0 }), bytes[12] != 0 { return IPAddress(bytes: Array(bytes[12...])) }
+        return nil
+    }
+
     package func refusal(of address: IPAddress) -> Refusal? {
+        if let inner = Self.embedded(in: address), let refusal = self.refusal(of: inner) { return refusal }
         if Self.metadata.contains(where: { $0.contains(address) }) { return .metadata }
         if Self.linkLocal.contains(where: { $0.contains(address) }) { return .linkLocal }
         if !self.allowsLoopback, Self.loopback.contains(where: { $0.contains(address) }) { return .loopback }

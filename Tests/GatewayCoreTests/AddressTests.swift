@@ -26,6 +26,7 @@ struct AddressTests {
     @Test(
         "are guarded in every notation of a URL",
         arguments: [
+            "[64:ff9b::a9fe:a9fe]", "[64:ff9b::169.254.169.254]", "[2002:a9fe:a9fe::1]", "[::169.254.169.254]",
             "169.254.169.254", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "169.254.43518",
             "[::ffff:169.254.169.254]",
             "fd00:ec2::254", "[fe80::1]", "metadata.google.internal", "METADATA.google.internal.", "168.63.129.16",

@@ -362,7 +362,9 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
             generation: generation, body: ByteBuffer())
         let length = Self.declaredLength(head)
         if length > 0 {
-            incoming.body = self.channel.allocator.buffer(capacity: min(length, 1 << 20))
+            // Memory is given to developers' bodies ahead, and to strangers' as they come.
+            let isKnown = if case .inference = destination { true } else { false }
+            incoming.body = self.channel.allocator.buffer(capacity: min(length, isKnown ? 1 << 20 : 1024))
             if head.headers.first(name: "expect")?.lowercased() == "100-continue" {
                 let head = HTTPResponseHead(version: .http1_1, status: .continue)
                 self.channel.writeAndFlush(HTTPServerResponsePart.head(head), promise: nil)

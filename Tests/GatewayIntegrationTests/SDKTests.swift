@@ -9,7 +9,7 @@ import Testing
 
 /// Anthropic's SDK as a client through each provider, and its own clients for the providers as a second opinion: what
 /// the gateway sends must be what they send, and what a program gets to see must be what it sees without a gateway.
-@Suite("The SDK", .enabled(if: Oracle.isThere, "scripts/test installs the SDK"))
+@Suite("The SDK", .enabled(if: Oracle.isThere, "scripts/test installs the SDK"), .serialized)
 struct SDKTests {
     /// A provider as its configuration, the path that its own client adds to `base_url`, and the model's id there.
     struct Case: Sendable, CustomTestStringConvertible {

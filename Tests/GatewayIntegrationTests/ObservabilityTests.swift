@@ -146,6 +146,7 @@ struct ObservabilityTests {
             let end = try #require(lines.first { $0["evt"] == "inference.end" })
             #expect(end["outcome"] == "interrupted" && end["upstream"] == "u0")
             #expect(end["bytes"]?.integer ?? 0 > 0)
+            #expect(end["first_byte_ms"]?.integer != nil, "without metrics too")
             #expect(gateway.audit.events("inference").isEmpty)
         }
         await upstream.stop()

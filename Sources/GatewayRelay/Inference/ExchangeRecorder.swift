@@ -42,7 +42,6 @@ struct ExchangeRecorder {
 
     /// - Returns: The `traceparent` for the upstream; `nil` where the gateway has nothing to say about traces.
     mutating func beginAttempt() -> String? {
-        guard self.metrics != nil || self.spans != nil else { return nil }
         let context = self.context?.child()
         self.attempt = Attempt(
             context: context, start: .now(), startTime: self.spans == nil ? Timestamp(milliseconds: 0) : .now)

@@ -27,8 +27,7 @@ package struct ForwardProxy: Sendable, Equatable {
 
     /// `scheme://host:port`, without the credential.
     package var url: String {
-        let name = self.host.contains(":") ? "[\(self.host)]" : self.host
-        return "\(self.isSecure ? "https" : "http")://\(name):\(self.port)"
+        "\(self.isSecure ? "https" : "http")://\(WebURL.bracketed(self.host)):\(self.port)"
     }
 
     /// The value of `Proxy-Authorization` (RFC 7617).

@@ -72,9 +72,12 @@ package struct WebURL: Sendable, Hashable {
 
     /// `host[:port]` as a `Host` header carries it.
     package var authority: String {
-        let name = self.host.contains(":") ? "[\(self.host)]" : self.host
+        let name = Self.bracketed(self.host)
         return self.port == (self.isSecure ? 443 : 80) ? name : "\(name):\(self.port)"
     }
+
+    /// A host as URLs write it: an IPv6 address stands in brackets (RFC 3986 §3.2.2).
+    package static func bracketed(_ host: String) -> String { host.contains(":") ? "[\(host)]" : host }
 
     /// The path without a query.
     package var path: String {

@@ -71,9 +71,8 @@ final class CurlTransfer: @unchecked Sendable {
             if let credential = proxy.credential { set(CURLOPT_PROXYUSERPWD, credential.reveal()) }
         }
         if let address = self.request.pinnedAddress, let url = WebURL(self.request.url) {
-            func bracketed(_ host: String) -> String { host.contains(":") ? "[\(host)]" : host }
-            self.connectTo = curl_slist_append(
-                nil, "\(bracketed(url.host)):\(url.port):\(bracketed(address.description)):\(url.port)")
+            let (host, address) = (WebURL.bracketed(url.host), WebURL.bracketed(address.description))
+            self.connectTo = curl_slist_append(nil, "\(host):\(url.port):\(address):\(url.port)")
             gateway_curl_set_list(handle, CURLOPT_CONNECT_TO, self.connectTo)
         }
         if let body = self.request.body {

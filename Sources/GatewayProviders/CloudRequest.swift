@@ -23,6 +23,7 @@ enum CloudRequest {
         let version = JSONValue.string(asked == self.version ? original : asked)
         editor.append("\"anthropic_version\":" + version.text())
     }
+
     private static let tagsBeta = "request-tags-2026-08-21"
 
     /// Headers of a request in the Messages format.

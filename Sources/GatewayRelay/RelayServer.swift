@@ -61,7 +61,7 @@ package final class RelayServer: Sendable {
                     if let tls {
                         try ConnectionPipeline.addTLS(tls(), to: channel, shared.value)
                     } else {
-                        try ConnectionPipeline.addClear(to: channel, shared.value)
+                        try ConnectionPipeline.addHTTP1(to: channel, shared.value)
                     }
                 }
             }

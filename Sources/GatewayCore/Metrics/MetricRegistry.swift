@@ -38,10 +38,6 @@ package final class MetricRegistry: Sendable {
         self.add(MetricFamily(name, help, .counter, labels: labels, divisor: divisor))
     }
 
-    package func gauge(_ name: String, _ help: String, labels: [String] = []) -> MetricFamily {
-        self.add(MetricFamily(name, help, .gauge, labels: labels))
-    }
-
     /// - Parameter bounds: Upper bounds of the buckets, ascending, without infinity.
     package func histogram(_ name: String, _ help: String, labels: [String] = [], bounds: [Double]) -> MetricFamily {
         self.add(MetricFamily(name, help, .histogram, labels: labels, bounds: bounds))
@@ -132,10 +128,6 @@ package final class MetricFamily: Sendable {
     /// - Parameter values: One for each label, in their order.
     package func add(_ amount: Double = 1, _ values: String...) {
         self.update(values) { $0.number += amount }
-    }
-
-    package func set(_ value: Double, _ values: String...) {
-        self.update(values) { $0.number = value }
     }
 
     /// Notes a value of a histogram.

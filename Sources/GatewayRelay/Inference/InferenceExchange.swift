@@ -224,8 +224,9 @@ final class InferenceExchange: UpstreamDelegate {
     private func able(_ candidates: [InferenceDecision.Candidate], _ scan: BodyScan)
         -> ([InferenceDecision.Candidate], missing: Capability?)
     {
+        guard self.endpoint == .messages else { return (candidates, nil) }
         let uneven = self.configuration.unevenCapabilities.filter { self.body.contains($0.mark) }
-        guard !uneven.isEmpty, self.endpoint == .messages else { return (candidates, nil) }
+        guard !uneven.isEmpty else { return (candidates, nil) }
         var left = candidates
         for need in Capability.needed(by: BufferBody(self.body), scan.members, among: uneven) {
             left.removeAll { self.configuration.upstreams[$0.upstream].lacks.contains(need) }
@@ -482,12 +483,12 @@ final class InferenceExchange: UpstreamDelegate {
             self.configuration.health.failed(candidate.upstream, model: candidate.model, now: .now)
         }
         self.next += 1
-        if self.next < self.candidates.count, self.configuration.retryBudget?.take(now: .now) == false {
-            self.warn("the retry budget is used up; no further upstream is tried", [:])
-            self.giveUp()
-            return
-        }
         if self.next < self.candidates.count {
+            if self.configuration.retryBudget?.take(now: .now) == false {
+                self.warn("the retry budget is used up; no further upstream is tried", [:])
+                self.giveUp()
+                return
+            }
             let failure = self.ledger.failures.last!
             self.recorder.failedOver(failure.upstream, reason: reason.label)
             self.warn(

@@ -16,10 +16,6 @@ enum ConnectionPipeline {
     private static let window = 1 << 20
     private static let minimumHeaderBytes = 64 << 10
 
-    static func addClear(to channel: any Channel, _ shared: RelayLoop) throws {
-        try self.addHTTP1(to: channel, shared)
-    }
-
     static func addTLS(_ context: NIOSSLContext, to channel: any Channel, _ shared: RelayLoop) throws {
         let bound = NIOLoopBound(shared, eventLoop: shared.loop)
         // Until the handshake is over there is nobody else to notice that nothing comes.
@@ -41,7 +37,7 @@ enum ConnectionPipeline {
             })
     }
 
-    private static func addHTTP1(to channel: any Channel, _ shared: RelayLoop) throws {
+    static func addHTTP1(to channel: any Channel, _ shared: RelayLoop) throws {
         let operations = channel.pipeline.syncOperations
         try operations.addHandler(HTTPResponseEncoder())
         try operations.addHandler(ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes)))

@@ -83,11 +83,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
     private var pendingBytes: Int {
         // A stream does not say how much waits, only whether it is too much.
         if self.isStream { return self.channel.isWritable ? 0 : 1 }
-        return self.writableBytes
-    }
-
-    private var writableBytes: Int {
-        (try? self.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        return (try? self.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
     }
 
     var isWritable: Bool { self.channel.isWritable }

@@ -102,13 +102,14 @@ package final class UpstreamHealth: Sendable {
         self.forget { $0.breakers[Target(upstream: upstream, model: model)] = nil }
     }
 
-    /// The upstreams and models whose breakers are open, for metrics.
-    package func open(now: Timestamp) -> [(upstream: Int, model: String?)] {
-        if self.isCalm.load(ordering: .relaxed) { return [] }
+    /// For each upstream that has any: how many breakers are open, over models and over the upstream as a whole. For
+    /// metrics.
+    package func openBreakers() -> [Int: Int] {
+        if self.isCalm.load(ordering: .relaxed) { return [:] }
         return self.state.withLock { state in
             let silent = state.silences.indices.filter { state.silences[$0].until != nil }
-            let broken = state.breakers.filter { $0.value.until != nil }.keys
-            return silent.map { ($0, nil) } + broken.map { ($0.upstream, $0.model) }
+            let broken = state.breakers.filter { $0.value.until != nil }.keys.map(\.upstream)
+            return (silent + broken).reduce(into: [:]) { $0[$1, default: 0] += 1 }
         }
     }
 

@@ -108,7 +108,7 @@ final class UpstreamPool {
         let route = self.route
         guard let proxy = route.proxy, let tls = route.tls else { return }
         let (host, port) = (route.url.host, route.url.port)
-        let authority = host.contains(":") ? "[\(host)]" : host
+        let authority = WebURL.bracketed(host)
         var headers: HTTPHeaders = ["host": "\(authority):\(port)"]
         if let authorization = proxy.authorization {
             headers.add(name: "proxy-authorization", value: authorization.reveal())

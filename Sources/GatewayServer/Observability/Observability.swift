@@ -137,14 +137,13 @@ final class Observability: Sendable {
                 ]
             }
             guard let configuration = self?.configuration.withLock({ $0 }) else { return found }
-            let open = configuration.health.open(now: .now)
+            let open = configuration.health.openBreakers()
             for (index, upstream) in configuration.upstreams.enumerated() {
-                let count = open.count { $0.upstream == index }
                 found.append(
                     .init(
                         "claude_gateway_upstream_resting",
                         "How many of an upstream's models are tried last because of failures; an upstream that is silent as a whole counts as one.",
-                        labels: [("upstream", upstream.name)], value: Double(count)))
+                        labels: [("upstream", upstream.name)], value: Double(open[index, default: 0])))
             }
             return found
         }

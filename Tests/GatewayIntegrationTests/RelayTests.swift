@@ -309,7 +309,7 @@ struct RelayTests {
         let second = try await ScriptedServer { _ in [.answer(200, "{\"from\":2}")] }
         let first = try await ScriptedServer { _ in [.bytes("HTTP/1.1 503 X\r\ncontent-length: 100\r\n\r\n"), .hang] }
         try await withGateway(
-            upstreams: [first.url, second.url], configure: { $0.firstByteTimeout = .milliseconds(400) }
+            upstreams: [first.url, second.url], configure: { $0.firstByteTimeout = .seconds(3) }
         ) { gateway in
             let bearer = try await gateway.signIn().bearer
             let answer = try await gateway.message(bearer)

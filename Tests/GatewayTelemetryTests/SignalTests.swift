@@ -166,9 +166,13 @@ struct TelemetryDestinationTests {
     @Test("that fail five times rest, and get what waited afterwards")
     func rest() async throws {
         let server = try await ScriptedServer { _ in [.answer(502, "", headers: [("retry-after", "0")])] }
-        let destination = self.destination(server.url)
+        let registry = MetricRegistry()
+        let destination = self.destination(server.url, registry)
         destination.take(self.request(server))
-        #expect(await eventually { server.seen.count == 5 })
+        // The fifth request's arrival is not yet its failure.
+        let exports = "claude_gateway_telemetry_exports_total"
+        #expect(await eventually { self.counts(registry, exports) == ["failure": 5] })
+        #expect(server.seen.count == 5)
         for _ in 0..<5 { destination.take(self.request(server)) }
         try await Task.sleep(for: .milliseconds(500))
         #expect(server.seen.count == 5)

@@ -10,6 +10,8 @@ let strict: [SwiftSetting] =
         .enableUpcomingFeature("ExistentialAny"),
         .enableUpcomingFeature("MemberImportVisibility"),
         .enableUpcomingFeature("InternalImportsByDefault"),
+        // What the compiler cannot prove is checked in debug builds, which run the tests (docs/decisions/0011).
+        .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
     ] + (Context.environment["GATEWAY_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)])
 
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
@@ -57,6 +59,7 @@ let package = Package(
         .systemLibrary(name: "CLibCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
 
         .systemLibrary(name: "CLibSSL", pkgConfig: "libssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Leaves: values, no sockets.
         .target(name: "GatewayCore", dependencies: [crypto], swiftSettings: strict),
@@ -129,8 +132,7 @@ let package = Package(
         .target(
             name: "GatewayRelay",
             dependencies: [
-                "GatewayCore", "GatewayMetering", "GatewayPolicy", "GatewayProviders", log, crypto,
-                .product(name: "NIOHTTPCompression", package: "swift-nio-extras"),
+                "CZlib", "GatewayCore", "GatewayMetering", "GatewayPolicy", "GatewayProviders", log, crypto,
                 .product(name: "NIOExtras", package: "swift-nio-extras"),
                 .product(name: "NIOHTTP2", package: "swift-nio-http2"),
                 .product(name: "NIOTLS", package: "swift-nio"),
@@ -184,6 +186,7 @@ let package = Package(
                 "GatewayConfig", "GatewayCore", "GatewayIdentity", "GatewayMetering", "GatewayPolicy",
                 "GatewayProviders",
                 "GatewayRelay", "GatewayServer", "GatewayTelemetry", log,
+                .product(name: "NIOEmbedded", package: "swift-nio"),
             ] + nio,
             path: "Tests/Fuzz/Targets"),
         .testTarget(

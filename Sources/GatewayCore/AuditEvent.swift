@@ -4,7 +4,10 @@
 /// order. Names and fields are a contract with whoever collects the lines.
 package struct AuditEvent: Sendable, Equatable {
     package let name: String
-    package private(set) var fields: [Field]
+    /// `,"field":value` for each field: nearly every event ends as text and is never looked at again.
+    private let text: [UInt8]
+    /// The one of its words that it is counted by, where whoever made it has said so.
+    package let label: String?
 
     package struct Field: Sendable, Equatable {
         package let name: String
@@ -13,8 +16,72 @@ package struct AuditEvent: Sendable, Equatable {
 
     /// Fields whose value is `nil` are left out.
     package init(_ name: String, _ fields: KeyValuePairs<String, JSONValue?>) {
+        var text: [UInt8] = []
+        for (key, value) in fields {
+            guard let value else { continue }
+            text.append(0x2C)
+            JSONValue.writeString(key, into: &text)
+            text.append(0x3A)
+            value.write(into: &text)
+        }
         self.name = name
-        self.fields = fields.compactMap { field in field.value.map { Field(name: field.key, value: $0) } }
+        self.text = text
+        self.label = nil
+    }
+
+    /// An event that each request has: its fields are written as they are named.
+    package init(_ name: String, countedBy label: String, _ write: (inout FieldWriter) -> Void) {
+        var writer = FieldWriter()
+        write(&writer)
+        self.name = name
+        self.text = writer.finish()
+        self.label = label
+    }
+
+    /// Writes fields. Names are the gateway's own words, which need no escapes.
+    package struct FieldWriter: ~Copyable {
+        private var writer = JSONLineWriter()
+
+        private mutating func begin(_ name: StaticString) {
+            self.writer.raw(",\"")
+            self.writer.raw(name)
+            self.writer.raw("\":")
+        }
+
+        package mutating func add(_ name: StaticString, _ value: String) {
+            self.begin(name)
+            self.writer.string(value)
+        }
+
+        package mutating func add(_ name: StaticString, orNull value: String?) {
+            self.begin(name)
+            if let value { self.writer.string(value) } else { self.writer.raw("null") }
+        }
+
+        package mutating func add(_ name: StaticString, _ value: Int) {
+            self.begin(name)
+            self.writer.integer(value)
+        }
+
+        /// Left out without a value.
+        package mutating func add(_ name: StaticString, ifAny value: String?) {
+            if let value { self.add(name, value) }
+        }
+
+        package mutating func add(_ name: StaticString, ifAny value: Int?) {
+            if let value { self.add(name, value) }
+        }
+
+        fileprivate consuming func finish() -> [UInt8] {
+            self.writer.finish()
+        }
+    }
+
+    package var fields: [Field] {
+        guard case .object(let object)? = try? JSONValue(parsing: [0x7B] + self.text.dropFirst() + [0x7D]) else {
+            return []
+        }
+        return object.members.map { Field(name: $0.key, value: $0.value) }
     }
 
     package subscript(_ name: String) -> JSONValue? {
@@ -23,16 +90,14 @@ package struct AuditEvent: Sendable, Equatable {
 
     /// The line, without its end.
     package func line(at time: Timestamp) -> [UInt8] {
-        var out = Array("{\"ts\":\"\(time)\",\"evt\":".utf8)
-        JSONValue.writeString(self.name, into: &out)
-        for field in self.fields {
-            out.append(0x2C)
-            JSONValue.writeString(field.name, into: &out)
-            out.append(0x3A)
-            field.value.write(into: &out)
-        }
-        out.append(0x7D)
-        return out
+        var writer = JSONLineWriter(capacity: self.text.count + 64)
+        writer.raw("{\"ts\":\"")
+        writer.time(time)
+        writer.raw("\",\"evt\":")
+        writer.string(self.name)
+        writer.raw(self.text)
+        writer.raw("}")
+        return writer.finish()
     }
 }
 

@@ -79,25 +79,9 @@ extension JSONValue {
 
     /// Writes a JSON string: only `"`, `\` and C0 controls are escaped; U+2028 is not.
     package static func writeString(_ text: String, into out: inout [UInt8]) {
-        out.append(0x22)
-        for byte in text.utf8 {
-            switch byte {
-            case 0x22: out += [0x5C, 0x22]
-            case 0x5C: out += [0x5C, 0x5C]
-            case 0x08: out += [0x5C, 0x62]
-            case 0x0C: out += [0x5C, 0x66]
-            case 0x0A: out += [0x5C, 0x6E]
-            case 0x0D: out += [0x5C, 0x72]
-            case 0x09: out += [0x5C, 0x74]
-            case 0..<0x20:
-                out += "\\u00".utf8
-                out.append(byte < 0x10 ? 0x30 : 0x31)
-                let low = byte & 0xF
-                out.append(low < 10 ? 0x30 + low : 0x57 + low)
-            default: out.append(byte)
-            }
-        }
-        out.append(0x22)
+        var writer = JSONLineWriter(capacity: text.utf8.count + 16)
+        writer.string(text)
+        out += writer.finish()
     }
 
     static func canonicalOrder(of keys: [String]) -> [String] {

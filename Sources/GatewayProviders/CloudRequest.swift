@@ -36,7 +36,7 @@ enum CloudRequest {
         for call: InboundCall, _ upstream: UpstreamSettings, agent: String, passesBetas: Bool, passesTags: Bool,
     ) -> [(name: String, value: String)] {
         var out: [(name: String, value: String)] = [
-            ("host", upstream.baseURL.authority), ("accept", "application/json"), ("content-type", "application/json"),
+            ("host", upstream.authority), ("accept", "application/json"), ("content-type", "application/json"),
             ("accept-encoding", "gzip, deflate"), ("anthropic-version", self.version(call)),
             ("user-agent", "claude-gateway/\(GatewayVersion.current) (\(agent))"),
         ]

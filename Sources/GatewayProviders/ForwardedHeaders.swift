@@ -6,8 +6,8 @@ internal import GatewayCore
 ///
 /// `anthropic-*` and `x-claude-code-*` are open lists, as the public gateway protocol asks; credentials, cookies and
 /// everything that only concerns the connection or the client's network stay behind.
-enum ForwardedHeaders {
-    enum Disposition {
+package enum ForwardedHeaders {
+    package enum Disposition: Sendable {
         case passed
         case withheld
         /// Joined with the gateway's own values.
@@ -16,24 +16,47 @@ enum ForwardedHeaders {
         case acceptEncoding
     }
 
-    static func disposition(of name: String) -> Disposition {
-        let name = name.lowercased()
-        switch name {
-        case "accept", "content-type", "anthropic-version": return .passed
-        case "anthropic-beta": return .beta
-        case "user-agent": return .userAgent
-        case "accept-encoding": return .acceptEncoding
+    private static let named: [(name: StaticString, disposition: Disposition)] = [
+        ("accept", .passed), ("content-type", .passed), ("anthropic-version", .passed), ("anthropic-beta", .beta),
+        ("user-agent", .userAgent), ("accept-encoding", .acceptEncoding),
         // The workspace is the gateway's to choose; the other two speak of the client's own situation.
-        case "anthropic-workspace-id", "anthropic-dangerous-direct-browser-access", "anthropic-api-key":
-            return .withheld
-        default:
-            let isOpen = ["anthropic-", "x-claude-code-", "x-stainless-"].contains { name.hasPrefix($0) }
-            return isOpen ? .passed : .withheld
+        ("anthropic-workspace-id", .withheld), ("anthropic-dangerous-direct-browser-access", .withheld),
+        ("anthropic-api-key", .withheld),
+    ]
+    private static let open: [StaticString] = ["anthropic-", "x-claude-code-", "x-stainless-"]
+
+    static func disposition(of name: String) -> Disposition {
+        var name = name
+        return name.withUTF8 { self.disposition(of: UnsafeRawBufferPointer($0)) }
+    }
+
+    /// - Parameter name: A field's name, in any case.
+    package static func disposition(of name: UnsafeRawBufferPointer) -> Disposition {
+        for entry in self.named
+        where entry.name.utf8CodeUnitCount == name.count && self.begins(name, with: entry.name) {
+            return entry.disposition
         }
+        return self.open.contains { self.begins(name, with: $0) } ? .passed : .withheld
+    }
+
+    private static func begins(_ name: UnsafeRawBufferPointer, with word: StaticString) -> Bool {
+        guard name.count >= word.utf8CodeUnitCount else { return false }
+        let other = word.utf8Start
+        for index in 0..<word.utf8CodeUnitCount where name[index] | 0x20 != other[index] { return false }
+        return true
     }
 
     /// The codings that the gateway can undo to read usage; others are not offered to the upstream.
     static func decodable(_ value: String) -> String {
+        // What clients nearly always say.
+        switch value {
+        case "gzip, deflate", "gzip", "identity": return value
+        case "gzip, deflate, br", "gzip, deflate, br, zstd": return "gzip, deflate"
+        default: return self.filtered(value)
+        }
+    }
+
+    private static func filtered(_ value: String) -> String {
         let kept = value.split(separator: ",").map { String($0).trimmingSpaces }.filter { coding in
             let name = coding.prefix { $0 != ";" }.lowercased()
             return name == "gzip" || name == "deflate" || name == "identity"

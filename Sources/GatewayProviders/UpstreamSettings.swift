@@ -10,6 +10,8 @@ package struct UpstreamSettings: Sendable {
     package let baseURL: WebURL
     /// The path of `base_url` without a trailing slash; requests' own paths follow it.
     package let basePath: String
+    /// What a request's `Host` says.
+    package let authority: String
     /// Only these models go to this upstream; `nil` means all.
     package let models: [String]?
     /// Only members of one of these groups are sent to this upstream; `nil` means everyone.
@@ -65,6 +67,7 @@ package struct UpstreamSettings: Sendable {
         var path = baseURL.path
         while path.hasSuffix("/") { path.removeLast() }
         self.basePath = path
+        self.authority = baseURL.authority
         self.models = models
         self.groups = groups
         self.headers = headers

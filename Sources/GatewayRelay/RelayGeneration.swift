@@ -16,7 +16,7 @@ final class RelayGeneration {
     private let verifier: any BearerVerifying
     private var bearers: [String: Caller] = [:]
     /// The verifier's epoch in which `bearers` were verified.
-    private var epoch = 0
+    private(set) var epoch = 0
 
     init(_ serving: RelayServing, loop: any EventLoop) {
         let configuration = serving.configuration
@@ -29,6 +29,11 @@ final class RelayGeneration {
     /// Closes what is idle; requests under way finish on the connections they have.
     func retire() {
         for pool in self.pools { pool.close() }
+    }
+
+    /// Whether a caller that was verified in that epoch need not be verified again.
+    func isStillGood(_ caller: Caller, since epoch: Int) -> Bool {
+        self.verifier.epoch == epoch && caller.expiresAt > Timestamp.now.seconds
     }
 
     /// The caller whose bearer an `Authorization` header carries. The scheme is spelled exactly `Bearer `.

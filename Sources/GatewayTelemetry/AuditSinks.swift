@@ -18,7 +18,7 @@ package struct AuditFan: AuditSink {
     package func record(_ event: AuditEvent) {
         for sink in self.sinks { sink.record(event) }
         guard let count else { return }
-        let reason = Self.fields[event.name].flatMap { event[$0]?.string } ?? ""
+        let reason = event.label ?? Self.fields[event.name].flatMap { event[$0]?.string } ?? ""
         count.add(1, event.name, Self.isWord(reason) ? reason : "other")
     }
 

@@ -94,15 +94,18 @@ package struct AnthropicProvider: Provider {
     private func headers(for call: InboundCall, _ upstream: UpstreamSettings) -> [(name: String, value: String)] {
         var out: [(name: String, value: String)] = []
         out.reserveCapacity(call.headers.count + upstream.headers.count + 4)
-        out.append(("host", upstream.baseURL.authority))
+        out.append(("host", upstream.authority))
         var beta: [String] = []
         var userAgent: String?
+        var hasCoding = false
         for header in call.headers {
             switch ForwardedHeaders.disposition(of: header.name) {
             case .withheld: continue
             case .beta: beta.append(header.value)
             case .userAgent: userAgent = header.value
-            case .acceptEncoding: out.append((header.name, ForwardedHeaders.decodable(header.value)))
+            case .acceptEncoding:
+                hasCoding = true
+                out.append((header.name, ForwardedHeaders.decodable(header.value)))
             case .passed: out.append(header)
             }
         }
@@ -113,12 +116,9 @@ package struct AnthropicProvider: Provider {
             beta.append("oauth-2025-04-20")
         case .federation: beta.append("oauth-2025-04-20")
         }
-        if !out.contains(where: { $0.name.lowercased() == "accept-encoding" }) {
-            out.append(("accept-encoding", "identity"))
-        }
+        if !hasCoding { out.append(("accept-encoding", "identity")) }
         if !beta.isEmpty { out.append(("anthropic-beta", beta.joined(separator: ", "))) }
-        let product = "cc-gateway/\(GatewayVersion.contract)"
-        out.append(("user-agent", userAgent.map { "\($0) \(product)" } ?? product))
+        out.append(("user-agent", userAgent.map { $0 + " " + Self.product } ?? Self.product))
         if self.forwardsIdentity { out += Self.identity(of: call.principal) }
         for header in upstream.headers {
             out.removeAll { $0.name.lowercased() == header.name.lowercased() }
@@ -126,6 +126,8 @@ package struct AnthropicProvider: Provider {
         }
         return out
     }
+
+    private static let product = "cc-gateway/\(GatewayVersion.contract)"
 
     private static func identity(of principal: Principal) -> [(name: String, value: String)] {
         var out = [(name: "x-claude-gateway-user-id", value: self.headerText(principal.subject))]

@@ -16,18 +16,18 @@ final class InferenceExchange: UpstreamDelegate {
         /// Nothing has gone to the client; other upstreams may still be tried.
         case attempting
         /// Collecting the body of an answer that may or may not be the one the client gets.
-        case collecting(HTTPResponseHead, ByteBuffer)
+        case collecting(ResponseHead, ByteBuffer)
         /// Holding the begin of a stream until it has shown that it is none of an error.
-        case peeking(HTTPResponseHead, held: ByteBuffer, SSESplitter)
+        case peeking(ResponseHead, held: ByteBuffer, SSESplitter)
         case relaying
         /// Relaying a cloud provider's stream; `hasBegun` once the client has had its head.
-        case translating(HTTPResponseHead, CloudStream, hasBegun: Bool)
+        case translating(ResponseHead, CloudStream, hasBegun: Bool)
         case finished
     }
 
     /// An answer that was not good enough to relay at once, as the client would get it.
     private struct StoredAnswer {
-        let head: HTTPResponseHead
+        let head: ResponseHead
         let response: PlainResponse
         let upstream: Int
     }
@@ -50,7 +50,7 @@ final class InferenceExchange: UpstreamDelegate {
     private let caller: Caller
     private let endpoint: InboundCall.Endpoint
     private let target: RequestTarget
-    private var head: HTTPRequestHead
+    private var head: RequestHead
     private var body: ByteBuffer
     private let requestID: RequestID
     private let started = NIODeadline.now()
@@ -86,6 +86,8 @@ final class InferenceExchange: UpstreamDelegate {
     private var countable: (body: ByteBuffer, scan: BodyScan)?
     private var maximumOutput: Int?
     private var recorder: ExchangeRecorder
+    /// The client's headers as far as providers may need them.
+    private var headers: [(name: String, value: String)]
     /// Held while the request runs, where requests are counted.
     private var slot: InferenceLimiter.Slot?
     /// The status that the client got.
@@ -95,7 +97,7 @@ final class InferenceExchange: UpstreamDelegate {
 
     init(
         connection: ServerConnection, generation: RelayGeneration, caller: Caller, endpoint: InboundCall.Endpoint,
-        target: RequestTarget, head: HTTPRequestHead, body: ByteBuffer, requestID: RequestID,
+        target: RequestTarget, head: RequestHead, body: ByteBuffer, requestID: RequestID,
     ) {
         self.connection = connection
         self.generation = generation
@@ -105,8 +107,9 @@ final class InferenceExchange: UpstreamDelegate {
         self.head = head
         self.body = body
         self.requestID = requestID
+        self.headers = ForwardedHeaders.among(head.fields)
         self.recorder = ExchangeRecorder(
-            connection.services, traceparent: head.headers.first(name: "traceparent"))
+            connection.services, traceparent: head.fields.first("traceparent"))
     }
 
     private var configuration: RelayConfiguration { self.generation.configuration }
@@ -185,12 +188,12 @@ final class InferenceExchange: UpstreamDelegate {
     private static let tagBeta = "request-tags-2026-08-21"
 
     private func withholdTagBeta() {
-        let values = self.head.headers["anthropic-beta"]
+        let values = self.head.fields.values("anthropic-beta")
         guard values.contains(where: { $0.contains(Self.tagBeta) }) else { return }
-        self.head.headers.remove(name: "anthropic-beta")
+        self.headers.removeAll { $0.name.lowercased() == "anthropic-beta" }
         for value in values {
             let kept = value.split(separator: ",").map { String($0).trimmingSpaces }.filter { $0 != Self.tagBeta }
-            if !kept.isEmpty { self.head.headers.add(name: "anthropic-beta", value: kept.joined(separator: ",")) }
+            if !kept.isEmpty { self.headers.append(("anthropic-beta", kept.joined(separator: ","))) }
         }
     }
 
@@ -212,7 +215,7 @@ final class InferenceExchange: UpstreamDelegate {
             self.ledger = AttemptLedger(candidates: candidates.count)
             self.call = InboundCall(
                 endpoint: self.endpoint, query: self.target.query.map { "?" + $0 } ?? "",
-                headers: self.head.headers.map { ($0.name, $0.value) }, model: model, modelRanges: scan.modelRanges,
+                headers: self.headers, model: model, modelRanges: scan.modelRanges,
                 streams: scan.streams, members: scan.members, body: BufferBody(self.body),
                 principal: self.caller.principal, requestID: self.requestID)
             self.ticket?.model = model
@@ -294,7 +297,7 @@ final class InferenceExchange: UpstreamDelegate {
         if self.configuration.hasWeights {
             let session =
                 self.configuration.routing.keepsSessions
-                ? self.head.headers.first(name: "x-claude-code-session-id") : nil
+                ? self.head.fields.first("x-claude-code-session-id") : nil
             let items = candidates.map { candidate in
                 let upstream = self.configuration.upstreams[candidate.upstream]
                 return (name: upstream.name, weight: upstream.weight)
@@ -439,7 +442,7 @@ final class InferenceExchange: UpstreamDelegate {
             guard exchange.attempt == attempt else { return }
             if case .collecting(let head, _) = exchange.phase {
                 exchange.dropUpstream()
-                exchange.attemptFailed(.status(Int(head.status.code)))
+                exchange.attemptFailed(.status(head.status))
                 return
             }
             guard case .attempting = exchange.phase else { return }
@@ -462,7 +465,7 @@ final class InferenceExchange: UpstreamDelegate {
             self.upstream = connection
             self.isReadingPaused = false
             let slices = request.body.map { [ByteBuffer(bytes: $0)] } ?? BodySlices.apply(request.edits, to: self.body)
-            connection.send(request.head(slices, self.usedCredential), slices: slices, for: self)
+            connection.send(request, slices: slices, self.usedCredential, for: self)
         }
     }
 
@@ -530,13 +533,13 @@ final class InferenceExchange: UpstreamDelegate {
         self.finish(envelope, head: last?.head)
     }
 
-    private func finish(_ envelope: ErrorEnvelope, head: HTTPResponseHead?) {
+    private func finish(_ envelope: ErrorEnvelope, head: ResponseHead?) {
         self.phase = .finished
         self.ticket?.release()
         self.warnServerError(UInt(envelope.status))
         self.audit(status: envelope.status, model: self.call.model, upstream: nil, head: head)
         var response = PlainResponse.error(envelope, requestID: self.requestID)
-        if let wait = head?.headers.first(name: "retry-after") {
+        if let wait = head?.fields.first("retry-after") {
             response.headers.add(name: "retry-after", value: wait)
         }
         self.connection.answerWhole(response)
@@ -546,10 +549,10 @@ final class InferenceExchange: UpstreamDelegate {
 
     private var passesAnswers: Bool { type(of: self.currentUpstream.provider).passesAnswers }
 
-    func upstreamAnswered(_ head: HTTPResponseHead) {
+    func upstreamAnswered(_ head: ResponseHead) {
         guard case .attempting = self.phase else { return }
         self.configuration.health.answered(self.candidates[self.next].upstream)
-        let status = Int(head.status.code)
+        let status = head.status
         if self.renewsCredential(status) { return }
         let isGood = (200..<300).contains(status)
         // A cloud provider's refusals are told in the gateway's words, and its counts in another form.
@@ -600,65 +603,68 @@ final class InferenceExchange: UpstreamDelegate {
         self.stored = [:]
     }
 
-    private func beginRelaying(_ head: HTTPResponseHead) {
+    private func beginRelaying(_ head: ResponseHead) {
         self.phase = .relaying
         self.lastPart = self.connection.loop.now
         self.commit()
-        let status = Int(head.status.code)
-        var headers: HTTPHeaders
+        let status = HTTPResponseStatus(statusCode: head.status, reasonPhrase: head.reason)
+        var lines = self.connection.answerHead(status)
+        var passed = ResponseFilter.Passed()
         if self.passesAnswers {
-            headers = ResponseFilter.headers(of: head, isDecoded: ResponseFilter.isDecoded(head))
+            passed = ResponseFilter.pass(head, into: &lines)
         } else {
-            headers = ["content-type": "application/json;charset=utf-8"]
-            if !ResponseFilter.isDecoded(head), let length = head.headers.first(name: "content-length") {
-                headers.add(name: "content-length", value: length)
+            lines.add(lines: "content-type: application/json;charset=utf-8\r\n")
+            if !ResponseFilter.isDecoded(head), let length = head.fields.first("content-length") {
+                lines.add("content-length", length)
+                passed.hasLength = true
             }
         }
         self.isEventStream = head.isEventStream
-        self.hasDeclaredLength = headers.contains(name: "content-length")
-        let hasBody = head.status != .noContent && head.status != .notModified
-        if hasBody, !self.hasDeclaredLength, self.head.version != .http1_0 {
-            headers.add(name: "transfer-encoding", value: "chunked")
+        self.hasDeclaredLength = passed.hasLength
+        let hasBody = head.status != 204 && head.status != 304
+        if (200..<300).contains(head.status) {
+            lines.add("request-id", self.requestID.description)
+            self.beginMetering(&lines)
         }
-        if (200..<300).contains(status) {
-            headers.add(name: "request-id", value: self.requestID.description)
-            self.beginMetering(&headers)
-        }
-        self.audit(status: status, model: self.call.model, upstream: self.currentUpstream.name, head: head)
-        self.connection.beginAnswer(status: head.status, headers: headers)
+        self.audit(status: head.status, model: self.call.model, upstream: self.currentUpstream.name, head: head)
+        self.connection.beginAnswer(
+            status: status, lines, hasBody && !passed.hasLength ? self.openFraming : .declared,
+            hasDate: passed.hasDate)
     }
 
     /// The head of a cloud provider's stream: the gateway's own, for nothing of the provider's concerns the client.
-    private func beginTranslating(_ head: HTTPResponseHead) {
+    private func beginTranslating(_ head: ResponseHead) {
         self.commit()
         self.isEventStream = true
         self.hasDeclaredLength = false
-        var headers: HTTPHeaders = [
-            "content-type": "text/event-stream", "cache-control": "no-cache", "request-id": self.requestID.description,
-        ]
-        if self.head.version != .http1_0 { headers.add(name: "transfer-encoding", value: "chunked") }
-        self.beginMetering(&headers)
+        var lines = self.connection.answerHead(.ok)
+        lines.add(lines: "content-type: text/event-stream\r\ncache-control: no-cache\r\n")
+        lines.add("request-id", self.requestID.description)
+        self.beginMetering(&lines)
         self.audit(status: 200, model: self.call.model, upstream: self.currentUpstream.name, head: head)
-        self.connection.beginAnswer(status: .ok, headers: headers)
+        self.connection.beginAnswer(status: .ok, lines, self.openFraming)
     }
 
-    private func beginMetering(_ headers: inout HTTPHeaders) {
+    /// How a body ends whose length is not known ahead.
+    private var openFraming: BodyFraming { self.head.isOld ? .connectionEnd : .chunked }
+
+    private func beginMetering(_ lines: inout FieldLines) {
         self.recorder.beganAnswer()
         guard let ticket else { return }
-        for header in ticket.allowance.headers { headers.add(name: header.name, value: header.value) }
+        for header in ticket.allowance.headers { lines.add(header.name, header.value) }
         ticket.begin(
             self.isEventStream ? .events : .json, upstream: self.currentUpstream.name,
             upstreamModel: self.candidates[self.next].model)
     }
 
     /// Gives a part of the answer to the client, and to the books.
-    private func pass(_ bytes: ByteBuffer) {
+    private func pass(_ bytes: ByteBuffer, framed: ByteBuffer? = nil) {
         if self.relayedBytes == 0, bytes.readableBytes > 0 {
             self.recorder.passed(self.currentUpstream.name, self.candidates[self.next].model)
         }
         self.relayedBytes += bytes.readableBytes
         self.ticket?.receive(bytes)
-        self.connection.writeAnswer(bytes)
+        self.connection.writeAnswer(bytes, framed: framed)
     }
 
     /// Ends the metering of an answer that the client has got, or a part of it.
@@ -679,11 +685,11 @@ final class InferenceExchange: UpstreamDelegate {
         }
     }
 
-    func upstreamSent(_ bytes: ByteBuffer) {
+    func upstreamSent(_ bytes: ByteBuffer, framed: ByteBuffer?) {
         switch self.phase {
         case .relaying:
             self.lastPart = self.connection.loop.now
-            self.pass(bytes)
+            self.pass(bytes, framed: framed)
         case .collecting(let head, var body):
             self.phase = .attempting
             let room = Self.storedBodyLimit - body.readableBytes
@@ -707,7 +713,7 @@ final class InferenceExchange: UpstreamDelegate {
 
     /// Looks for the first event that says something: an error there is this upstream's failure, and another may do
     /// better.
-    private func peek(_ head: HTTPResponseHead, _ held: ByteBuffer, _ splitter: SSESplitter) {
+    private func peek(_ head: ResponseHead, _ held: ByteBuffer, _ splitter: SSESplitter) {
         var splitter = splitter
         while let event = splitter.next() {
             if let type = event.errorType {
@@ -726,13 +732,13 @@ final class InferenceExchange: UpstreamDelegate {
         }
     }
 
-    private func release(_ head: HTTPResponseHead, _ held: ByteBuffer) {
+    private func release(_ head: ResponseHead, _ held: ByteBuffer) {
         self.beginRelaying(head)
         self.pass(held)
     }
 
     /// An error before any content: as if the upstream had answered with its status.
-    private func streamFailedEarly(_ head: HTTPResponseHead, type: String, body: [UInt8]) {
+    private func streamFailedEarly(_ head: ResponseHead, type: String, body: [UInt8]) {
         self.dropUpstream()
         let status = ErrorStatus.of(type)
         let response = PlainResponse(
@@ -742,7 +748,7 @@ final class InferenceExchange: UpstreamDelegate {
     }
 
     /// An answer that is whole: kept while others may do better, or the client's.
-    private func settle(_ head: HTTPResponseHead, status: Int, _ response: PlainResponse) {
+    private func settle(_ head: ResponseHead, status: Int, _ response: PlainResponse) {
         let upstream = self.candidates[self.next].upstream
         if self.movesOn(status) {
             self.stored[self.ledger.failures.count] = StoredAnswer(head: head, response: response, upstream: upstream)
@@ -843,12 +849,13 @@ final class InferenceExchange: UpstreamDelegate {
     }
 
     /// A whole answer that was not relayed as it came.
-    private func collected(_ head: HTTPResponseHead, _ body: ByteBuffer) {
-        let status = Int(head.status.code)
+    private func collected(_ head: ResponseHead, _ body: ByteBuffer) {
+        let status = head.status
         guard !self.passesAnswers else {
-            let headers = ResponseFilter.headers(of: head, isDecoded: ResponseFilter.isDecoded(head))
+            let answered = HTTPResponseStatus(statusCode: status, reasonPhrase: head.reason)
             self.settle(
-                head, status: status, PlainResponse(status: head.status, headers: headers, body: .bytes(body)))
+                head, status: status,
+                PlainResponse(status: answered, headers: ResponseFilter.headers(of: head), body: .bytes(body)))
             return
         }
         let bytes = Array(body.readableBytesView)
@@ -863,14 +870,14 @@ final class InferenceExchange: UpstreamDelegate {
         let shown = (200..<400).contains(status) ? 502 : status
         let envelope = ErrorEnvelope(status: shown, type: failure.type, message: failure.message)
         var response = PlainResponse.error(envelope, requestID: self.requestID)
-        for name in ["retry-after", "x-should-retry"] {
-            if let value = head.headers.first(name: name) { response.headers.replaceOrAdd(name: name, value: value) }
+        for name in ["retry-after", "x-should-retry"] as [StaticString] {
+            if let value = head.fields.first(name) { response.headers.replaceOrAdd(name: "\(name)", value: value) }
         }
         self.settle(head, status: shown, response)
     }
 
     /// Bedrock's count in the form of the Messages API. What Bedrock cannot count is no failure of the request's.
-    private func count(_ head: HTTPResponseHead, _ status: Int, _ body: [UInt8]) -> Bool {
+    private func count(_ head: ResponseHead, _ status: Int, _ body: [UInt8]) -> Bool {
         if status == 200, let tokens = (try? JSONValue(parsing: body))?["inputTokens"]?.integer {
             let json = JSONValue.object(["input_tokens": .integer(tokens)])
             self.settle(
@@ -896,7 +903,7 @@ final class InferenceExchange: UpstreamDelegate {
         var response = PlainResponse.error(envelope, requestID: self.requestID)
         response.headers.replaceOrAdd(name: "x-should-retry", value: "false")
         self.stored[self.ledger.failures.count] = StoredAnswer(
-            head: HTTPResponseHead(version: .http1_1, status: .notImplemented), response: response,
+            head: ResponseHead(status: 501), response: response,
             upstream: self.candidates[self.next].upstream)
     }
 
@@ -912,7 +919,7 @@ final class InferenceExchange: UpstreamDelegate {
             } else {
                 self.attemptFailed(.noAnswer(reason))
             }
-        case .collecting(let head, _): self.attemptFailed(.status(Int(head.status.code)))
+        case .collecting(let head, _): self.attemptFailed(.status(head.status))
         case .peeking, .translating(_, _, hasBegun: false):
             self.held = ByteBuffer()
             self.attemptFailed(.noAnswer(reason))
@@ -920,8 +927,6 @@ final class InferenceExchange: UpstreamDelegate {
         case .deciding, .finished: break
         }
     }
-
-    func upstreamWritabilityChanged(_ isWritable: Bool) {}
 
     /// Ends an answer of which no part has come for too long, unless it is the client that is not taking it; and keeps a
     /// cloud provider's silent stream alive.
@@ -1024,7 +1029,7 @@ final class InferenceExchange: UpstreamDelegate {
             self.phase = .finished
             self.endAttempt(error: AnswerOutcome.abandoned.rawValue)
             self.audit(status: 499, model: self.call.model, upstream: nil, head: nil)
-            var unsent = HTTPHeaders()
+            var unsent = FieldLines()
             self.beginMetering(&unsent)
             self.closeTicket(isWhole: false)
         case .attempting, .collecting:
@@ -1073,36 +1078,38 @@ final class InferenceExchange: UpstreamDelegate {
         }
         guard self.connection.services.recordsOutcomes else { return }
         self.connection.services.audit.record(
-            AuditEvent(
-                "inference.end",
-                [
-                    "request_id": .string(self.requestID.description), "outcome": .string(outcome.rawValue),
-                    "upstream": .string(self.currentUpstream.name), "status": .integer(self.answeredStatus),
-                    "bytes": .integer(self.relayedBytes), "first_byte_ms": milliseconds.map { .integer($0) },
-                    "ms": .integer(self.elapsedMilliseconds), "input_tokens": usage.map { .integer($0.input) },
-                    "output_tokens": usage.map { .integer($0.output) },
-                ]))
+            AuditEvent("inference.end", countedBy: outcome.rawValue) { event in
+                event.add("request_id", self.requestID.description)
+                event.add("outcome", outcome.rawValue)
+                event.add("upstream", self.currentUpstream.name)
+                event.add("status", self.answeredStatus)
+                event.add("bytes", self.relayedBytes)
+                event.add("first_byte_ms", ifAny: milliseconds)
+                event.add("ms", self.elapsedMilliseconds)
+                event.add("input_tokens", ifAny: usage?.input)
+                event.add("output_tokens", ifAny: usage?.output)
+            })
     }
 
-    private func audit(status: Int, model: String?, upstream: String?, head: HTTPResponseHead?) {
+    private func audit(status: Int, model: String?, upstream: String?, head: ResponseHead?) {
         self.answeredStatus = status
         if case .finished = self.phase {
             self.recorder.end(status: status, path: self.endpoint.path, requestID: self.requestID)
         }
-        func header(_ names: String...) -> JSONValue {
-            names.lazy.compactMap { head?.headers.first(name: $0) }.first.jsonOrNull
-        }
+        let amazon = head?.fields.first("x-amzn-requestid")
         self.connection.services.audit.record(
-            AuditEvent(
-                "inference",
-                [
-                    "request_id": .string(self.requestID.description), "sub": .string(self.caller.principal.subject),
-                    "email": self.caller.principal.email.map(JSONValue.string), "path": .string(self.endpoint.path),
-                    "model": model.jsonOrNull, "upstream": upstream.jsonOrNull,
-                    "upstream_request_id": header("request-id", "x-amzn-requestid"),
-                    "upstream_cloud_request_id": header("apim-request-id", "x-amzn-requestid"),
-                    "status": .integer(status), "ms": .integer(self.elapsedMilliseconds),
-                ]))
+            AuditEvent("inference", countedBy: "") { event in
+                event.add("request_id", self.requestID.description)
+                event.add("sub", self.caller.principal.subject)
+                event.add("email", ifAny: self.caller.principal.email)
+                event.add("path", self.endpoint.path)
+                event.add("model", orNull: model)
+                event.add("upstream", orNull: upstream)
+                event.add("upstream_request_id", orNull: head?.fields.first("request-id") ?? amazon)
+                event.add("upstream_cloud_request_id", orNull: head?.fields.first("apim-request-id") ?? amazon)
+                event.add("status", status)
+                event.add("ms", self.elapsedMilliseconds)
+            })
     }
 
     private func warn(_ message: Logger.Message, _ metadata: Logger.Metadata) {
@@ -1146,13 +1153,5 @@ extension FailedAttempt.Reason {
         case .status(let status): String(status)
         case .noAnswer(let reason): reason
         }
-    }
-}
-
-extension HTTPResponseHead {
-    /// Whether the body is a stream of events, in one format or the other.
-    fileprivate var isEventStream: Bool {
-        let type = self.headers.first(name: "content-type")?.lowercased() ?? ""
-        return type.hasPrefix("text/event-stream") || type.hasPrefix("application/vnd.amazon.eventstream")
     }
 }

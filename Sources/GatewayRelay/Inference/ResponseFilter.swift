@@ -5,33 +5,68 @@ internal import NIOHTTP1
 
 /// Which of an upstream's response headers reach the client.
 enum ResponseFilter {
-    /// What belongs to the connection, to the upstream's account, or to the gateway's own word.
-    private static let withheld: Set<String> = [
-        "access-control-allow-credentials", "access-control-allow-headers", "access-control-allow-methods",
-        "access-control-allow-origin", "access-control-expose-headers", "access-control-max-age", "alt-svc", "cf-ray",
-        "clear-site-data", "connection", "content-security-policy",
-        "content-security-policy-report-only", "cross-origin-embedder-policy", "cross-origin-opener-policy",
-        "cross-origin-resource-policy", "keep-alive", "nel", "permissions-policy", "proxy-authenticate",
-        "referrer-policy", "refresh", "report-to", "request-id", "set-cookie", "strict-transport-security", "te",
-        "trailer", "transfer-encoding", "upgrade", "via", "www-authenticate", "x-content-type-options",
-        "x-frame-options", "x-request-id", "x-xss-protection",
-    ]
+    /// What belongs to the connection, to the upstream's account, or to the gateway's own word. By length, so that most
+    /// names are let pass without a comparison.
+    private static let withheld: [[StaticString]] = {
+        let names: [StaticString] = [
+            "access-control-allow-credentials", "access-control-allow-headers", "access-control-allow-methods",
+            "access-control-allow-origin", "access-control-expose-headers", "access-control-max-age", "alt-svc",
+            "cf-ray", "clear-site-data", "connection", "content-security-policy",
+            "content-security-policy-report-only", "cross-origin-embedder-policy", "cross-origin-opener-policy",
+            "cross-origin-resource-policy", "keep-alive", "nel", "permissions-policy", "proxy-authenticate",
+            "referrer-policy", "refresh", "report-to", "request-id", "set-cookie", "strict-transport-security", "te",
+            "trailer", "transfer-encoding", "upgrade", "via", "www-authenticate", "x-content-type-options",
+            "x-frame-options", "x-request-id", "x-xss-protection",
+        ]
+        var table: [[StaticString]] = Array(repeating: [], count: 64)
+        for name in names { table[name.utf8CodeUnitCount].append(name) }
+        return table
+    }()
 
-    /// Whether the body is decompressed on its way: the codings that the connection undoes, and no other.
-    static func isDecoded(_ head: HTTPResponseHead) -> Bool {
-        ["gzip", "deflate"].contains(head.headers.first(name: "content-encoding")?.lowercased() ?? "")
+    private static func isWithheld(_ name: UnsafeRawBufferPointer) -> Bool {
+        if name.count < self.withheld.count,
+            self.withheld[name.count].contains(where: { FieldSyntax.matches(name, $0) })
+        {
+            return true
+        }
+        return FieldSyntax.begins(name, with: "anthropic-ratelimit-")
     }
 
-    /// - Parameter isDecoded: Whether the body was decompressed on its way, so that its declared length is wrong.
-    static func headers(of head: HTTPResponseHead, isDecoded: Bool) -> HTTPHeaders {
-        var out = HTTPHeaders()
-        out.reserveCapacity(head.headers.count + 8)
-        for (name, value) in head.headers {
-            let lower = name.lowercased()
-            if self.withheld.contains(lower) || lower.hasPrefix("anthropic-ratelimit-") { continue }
-            if isDecoded, lower == "content-length" || lower == "content-encoding" { continue }
-            out.add(name: name, value: value)
+    /// Whether the body is decompressed on its way: the codings that the connection undoes, and no other.
+    static func isDecoded(_ head: ResponseHead) -> Bool {
+        head.fields.withFirst("content-encoding") { coding in
+            FieldSyntax.matches(coding, "gzip") || FieldSyntax.matches(coding, "deflate")
+        } ?? false
+    }
+
+    /// What the lines that pass say of the answer.
+    struct Passed {
+        var hasLength = false
+        var hasDate = false
+    }
+
+    /// Adds the fields that reach the client.
+    static func pass(_ head: ResponseHead, into lines: inout FieldLines) -> Passed {
+        let isDecoded = self.isDecoded(head)
+        var passed = Passed()
+        head.fields.forEach { name, value in
+            if self.isWithheld(name) { return }
+            if FieldSyntax.matches(name, "content-length") {
+                // It is the compressed body's.
+                if isDecoded { return }
+                passed.hasLength = true
+            }
+            if isDecoded, FieldSyntax.matches(name, "content-encoding") { return }
+            if FieldSyntax.matches(name, "date") { passed.hasDate = true }
+            lines.add(name, value)
         }
-        return out
+        return passed
+    }
+
+    /// The same for an answer that is kept for later.
+    static func headers(of head: ResponseHead) -> HTTPHeaders {
+        var lines = FieldLines()
+        _ = self.pass(head, into: &lines)
+        return lines.headers
     }
 }

@@ -3,7 +3,6 @@
 internal import GatewayCore
 internal import GatewayProviders
 internal import NIOCore
-internal import NIOHTTP1
 
 /// Asks an upstream how many tokens a prompt has, after it has answered it without saying so. Confined to its loop.
 final class TokenCountQuery: UpstreamDelegate {
@@ -57,7 +56,7 @@ final class TokenCountQuery: UpstreamDelegate {
             }
             query.upstream = connection
             let slices = request.body.map { [ByteBuffer(bytes: $0)] } ?? BodySlices.apply(request.edits, to: buffer)
-            connection.send(request.head(slices, credential), slices: slices, for: query)
+            connection.send(request, slices: slices, credential, for: query)
         }
     }
 
@@ -71,11 +70,11 @@ final class TokenCountQuery: UpstreamDelegate {
         self.keeper = nil
     }
 
-    func upstreamAnswered(_ head: HTTPResponseHead) {
-        self.isGood = head.status == .ok
+    func upstreamAnswered(_ head: ResponseHead) {
+        self.isGood = head.status == 200
     }
 
-    func upstreamSent(_ bytes: ByteBuffer) {
+    func upstreamSent(_ bytes: ByteBuffer, framed: ByteBuffer?) {
         if self.body.readableBytes < Self.bodyLimit { self.body.writeImmutableBuffer(bytes) }
     }
 
@@ -92,5 +91,4 @@ final class TokenCountQuery: UpstreamDelegate {
     }
 
     func upstreamPaused() {}
-    func upstreamWritabilityChanged(_ isWritable: Bool) {}
 }

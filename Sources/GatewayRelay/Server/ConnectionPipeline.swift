@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import NIOCore
-internal import NIOHTTP1
 internal import NIOHTTP2
 internal import NIOSSL
 internal import NIOTLS
@@ -38,10 +37,7 @@ enum ConnectionPipeline {
     }
 
     static func addHTTP1(to channel: any Channel, _ shared: RelayLoop) throws {
-        let operations = channel.pipeline.syncOperations
-        try operations.addHandler(HTTPResponseEncoder())
-        try operations.addHandler(ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes)))
-        try operations.addHandler(ServerConnection(shared: shared))
+        try channel.pipeline.syncOperations.addHandler(HTTP1ConnectionHandler(shared))
     }
 
     private static func addHTTP2(to channel: any Channel, _ shared: RelayLoop) throws {
@@ -71,7 +67,7 @@ enum ConnectionPipeline {
         ) { stream in
             stream.eventLoop.makeCompletedFuture {
                 try stream.pipeline.syncOperations.addHandler(HTTP2FramePayloadToHTTP1ServerCodec())
-                try stream.pipeline.syncOperations.addHandler(ServerConnection(shared: bound.value, isStream: true))
+                try stream.pipeline.syncOperations.addHandler(StreamConnectionHandler(bound.value))
             }
         }
         try operations.addHandler(management)

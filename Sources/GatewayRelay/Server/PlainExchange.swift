@@ -29,6 +29,13 @@ package struct PlainRequest: Sendable {
         self.requestID = requestID
         self.client = client
     }
+
+    /// Without its body.
+    init(_ head: RequestHead, _ target: RequestTarget, requestID: RequestID, client: IPAddress) {
+        self.init(
+            method: head.method, path: target.path, query: target.query ?? "", headers: head.fields.headers,
+            body: ByteBuffer(), requestID: requestID, client: client)
+    }
 }
 
 /// Its answer. The connection adds the security headers, the date and the request id.

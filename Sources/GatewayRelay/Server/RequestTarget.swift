@@ -10,24 +10,25 @@ package struct RequestTarget: Sendable, Equatable {
     package let query: String?
 
     package init(_ target: String) {
-        var rest = Substring(target)
+        var rest = Substring(target).utf8
         // Absolute form (RFC 9112 §3.2.2): only the part behind the authority counts.
-        if !rest.hasPrefix("/"), let scheme = target.range(of: "://") {
+        if rest.first != 0x2F, let scheme = target.range(of: "://") {
             let after = rest[scheme.upperBound...]
-            rest = after.firstIndex(where: { $0 == "/" || $0 == "?" }).map { after[$0...] } ?? "/"
+            rest = after.firstIndex(where: { $0 == 0x2F || $0 == 0x3F }).map { after[$0...] } ?? Substring("/").utf8
         }
-        if let mark = rest.firstIndex(of: "?") {
-            self.query = String(rest[rest.index(after: mark)...])
+        if let mark = rest.firstIndex(of: 0x3F) {
+            self.query = String(Substring(rest[rest.index(after: mark)...]))
             rest = rest[..<mark]
         } else {
             self.query = nil
         }
-        self.path = rest.utf8.contains(0x2E) || rest.utf8.contains(0x25) ? Self.resolve(rest) : String(rest)
+        self.path =
+            rest.contains(0x2E) || rest.contains(0x25) ? Self.resolve(Substring(rest)) : String(Substring(rest))
     }
 
     private static func resolve(_ path: Substring) -> String {
         func dots(_ segment: Substring) -> String {
-            segment.count <= 6 ? segment.lowercased().replacing("%2e", with: ".") : ""
+            segment.utf8.count <= 6 ? segment.lowercased().replacing("%2e", with: ".") : ""
         }
         var out: [Substring] = []
         let segments = path.split(separator: "/", omittingEmptySubsequences: false)

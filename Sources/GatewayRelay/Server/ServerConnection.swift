@@ -8,24 +8,32 @@ internal import NIOHTTP1
 
 /// One client connection, confined to its event loop: takes requests one at a time, turns away what the edge rules
 /// refuse, and hands the rest to an inference exchange or to the asynchronous routes.
-final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
-    typealias InboundIn = HTTPServerRequestPart
-    typealias OutboundOut = HTTPServerResponsePart
-
+final class ServerConnection {
     /// A request of which the head is known.
     private struct Incoming {
         enum Destination {
             case inference(InboundCall.Endpoint, Caller)
-            case plain
+            case plain(PlainRequest)
         }
 
-        let head: HTTPRequestHead
+        let head: RequestHead
         let target: RequestTarget
         let requestID: RequestID
-        let client: IPAddress
         let destination: Destination
         let generation: RelayGeneration
         var body: ByteBuffer
+    }
+
+    /// Whose bearer this connection carried last.
+    private struct KnownCaller {
+        let authorization: [UInt8]
+        let caller: Caller
+        let generation: RelayGeneration
+        let epoch: Int
+
+        func matches(_ bytes: UnsafeRawBufferPointer) -> Bool {
+            self.authorization.withUnsafeBytes { ByteSearch.areEqual($0, bytes) }
+        }
     }
 
     private enum State {
@@ -42,21 +50,28 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
 
     /// A refused request's body up to this size is read and thrown away to keep the connection; a longer one ends it.
     private static let discardLimit = 1 << 18
-    private static let pipelineLimit = 64
+    /// So many bytes of further requests are held while one is being answered.
+    private static let pipelineLimit = 64 << 10
 
     private let shared: RelayLoop
     private var channel: (any Channel)!
     private var state = State.idle
     private var peer: IPAddress = IPAddress(bytes: [0, 0, 0, 0])!
-    private var queue: [HTTPServerRequestPart] = []
-    private var isTakingQueued = false
+    private var parser = RequestParser()
+    /// What has come and was not read yet.
+    private var inbox = ByteBuffer()
+    private var isReadingInbox = false
+    private var isReadingStopped = false
     private var keepsAlive = true
-    private var version = HTTPVersion.http1_1
+    /// Whether the request is one of HTTP/1.0.
+    private var isOld = false
     private var isHead = false
+    private var outbox = AnswerBuffer()
     private var needsFlush = false
     private var requestID = RequestID()
     private var measured: Measured?
     private var exchange: InferenceExchange?
+    private var lastCaller: KnownCaller?
     private var task: Task<Void, Never>?
     private var exchangeNumber = 0
     private var hadRequest = false
@@ -92,13 +107,13 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
 
     // MARK: Life
 
-    func handlerAdded(context: ChannelHandlerContext) {
-        self.channel = context.channel
-        self.peer = context.channel.remoteAddress?.gatewayAddress ?? self.peer
+    func opened(_ channel: any Channel) {
+        self.channel = channel
+        self.peer = channel.remoteAddress?.gatewayAddress ?? self.peer
         self.shared.opened(self)
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
+    func closed() {
         self.shared.closed(self)
         self.task?.cancel()
         self.task = nil
@@ -111,7 +126,6 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
             if self.measured?.status == 0 { self.measured?.status = 499 }
             self.noteAnswered()
         }
-        context.fireChannelInactive()
     }
 
     func drain() {
@@ -155,76 +169,89 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
 
     // MARK: Reading
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let part = self.unwrapInboundIn(data)
-        if self.mustWait {
-            // Pipelined behind a request that is still being answered.
-            self.queue.append(part)
-            if self.queue.count > Self.pipelineLimit { self.setReading(false) }
-            return
+    /// Takes bytes of an HTTP/1.1 connection.
+    func receive(_ bytes: ByteBuffer) {
+        if case .closing = self.state { return }
+        if self.inbox.readableBytes == 0 {
+            self.inbox = bytes
+        } else {
+            self.inbox.writeImmutableBuffer(bytes)
         }
-        self.handle(part)
+        self.readInbox()
     }
 
     /// Whether what arrives now has its turn later: an answer is owed, or the client does not take the ones it has.
     private var mustWait: Bool {
-        if !self.queue.isEmpty { return true }
         switch self.state {
-        case .answering: return true
-        case .idle: return !self.channel.isWritable
-        case .receiving, .discarding, .closing: return false
+        case .answering: true
+        case .idle: !self.channel.isWritable
+        case .receiving, .discarding, .closing: false
         }
     }
 
-    func channelReadComplete(context: ChannelHandlerContext) {
-        self.flushIfNeeded()
-    }
-
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
-        self.exchange?.clientWritabilityChanged(context.channel.isWritable)
-        if context.channel.isWritable, case .idle = self.state { self.takeQueued() }
-    }
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        context.fireUserInboundEventTriggered(event)
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if error is HTTPParserError, case .idle = self.state {
+    private func readInbox() {
+        guard !self.isReadingInbox else { return }
+        self.isReadingInbox = true
+        defer { self.isReadingInbox = false }
+        do throws(HTTPSyntaxError) {
+            while !self.mustWait, let event = try self.parser.next(&self.inbox) { self.handle(event) }
+        } catch {
             // Nothing about such bytes can be trusted, so the answer says nothing about them.
-            self.refuseMalformed()
-        } else {
-            context.close(promise: nil)
+            self.refuseMalformed(error)
+        }
+        if case .closing = self.state { self.inbox = ByteBuffer() }
+        // The memory goes back as soon as nothing is in it.
+        if self.inbox.readableBytes == 0 { self.inbox = ByteBuffer() }
+        let isTooMuch = self.mustWait && self.inbox.readableBytes > Self.pipelineLimit
+        if isTooMuch != self.isReadingStopped {
+            self.isReadingStopped = isTooMuch
+            _ = try? self.channel.syncOptions?.setOption(.autoRead, value: !isTooMuch)
         }
     }
 
-    private func refuseMalformed(_ status: HTTPResponseStatus = .badRequest) {
-        let head = HTTPResponseHead(
-            version: .http1_1, status: status, headers: ["content-length": "0", "connection": "close"])
-        self.channel.write(HTTPServerResponsePart.head(head), promise: nil)
-        self.channel.write(HTTPServerResponsePart.end(nil), promise: nil)
+    func writabilityChanged() {
+        let isWritable = self.channel.isWritable
+        self.exchange?.clientWritabilityChanged(isWritable)
+        if isWritable, case .idle = self.state { self.readInbox() }
+    }
+
+    func refuseMalformed(_ error: HTTPSyntaxError? = nil) {
+        guard case .idle = self.state else {
+            self.channel.close(promise: nil)
+            return
+        }
+        self.keepsAlive = false
+        self.isOld = false
+        let status = error == .tooLong ? HTTPResponseStatus.requestHeaderFieldsTooLarge : .badRequest
+        var head = self.answerHead(status)
+        head.add(lines: "content-length: 0\r\nconnection: close\r\n")
+        self.begin(status, head, .declared)
+        self.end()
         self.linger()
     }
 
-    private func setReading(_ isOn: Bool) {
-        _ = try? self.channel.syncOptions?.setOption(.autoRead, value: isOn)
-    }
-
-    private func handle(_ part: HTTPServerRequestPart) {
-        switch (part, self.state) {
+    func handle(_ event: RequestParser.Event) {
+        switch (event, self.state) {
         case (.head(let head), .idle): self.begin(head)
         case (.body(let bytes), .receiving(var incoming)):
             // HTTP/2 frames a body without saying how long it is: what was not declared is not taken.
-            guard
-                !self.isStream
-                    || incoming.body.readableBytes + bytes.readableBytes <= Self.declaredLength(incoming.head)
-            else {
+            let length = incoming.head.contentLength
+            guard incoming.body.readableBytes + bytes.readableBytes <= length else {
                 self.channel.close(promise: nil)
                 return
             }
             // The old value must be gone before the buffer grows, or each append copies it.
             self.state = .idle
-            incoming.body.writeImmutableBuffer(bytes)
+            if bytes.readableBytes == length {
+                incoming.body = bytes
+            } else {
+                if incoming.body.capacity == 0 {
+                    // Memory is given to developers' bodies ahead, and to strangers' as they come.
+                    let isKnown = if case .inference = incoming.destination { true } else { false }
+                    incoming.body = self.channel.allocator.buffer(capacity: min(length, isKnown ? 1 << 20 : 1024))
+                }
+                incoming.body.writeImmutableBuffer(bytes)
+            }
             self.progressed()
             self.state = .receiving(incoming)
         case (.end, .receiving(let incoming)):
@@ -247,34 +274,20 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
             return
         }
         self.state = .idle
-        if !self.isTakingQueued { self.takeQueued() }
-    }
-
-    private func takeQueued() {
-        self.isTakingQueued = true
-        defer { self.isTakingQueued = false }
-        let parts = self.queue
-        self.queue = []
-        for (index, part) in parts.enumerated() {
-            if self.mustWait {
-                self.queue = Array(parts[index...])
-                return
-            }
-            self.handle(part)
-        }
-        if !parts.isEmpty { self.setReading(true) }
+        self.readInbox()
     }
 
     /// Closes so that the peer can still read the last answer although it is sending: half-close, read into the void
     /// for a while, close (RFC 9112 §9.6).
     private func linger() {
         self.state = .closing
-        self.queue = []
+        self.inbox = ByteBuffer()
+        self.flushIfNeeded()
         // A stream ends with its answer, and HTTP/2 has frames for the rest.
         if self.isStream { return }
         let channel = self.channel!
         let bound = NIOLoopBound(self, eventLoop: self.shared.loop)
-        channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer()))).whenComplete { _ in
+        channel.writeAndFlush(ByteBuffer()).whenComplete { _ in
             channel.close(mode: .output, promise: nil)
             bound.value.isOutputClosed = true
             bound.value.progressed()
@@ -283,24 +296,20 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
 
     // MARK: The edge
 
-    private func begin(_ head: HTTPRequestHead) {
+    private func begin(_ head: RequestHead) {
         self.hadRequest = true
         self.progressed()
         self.exchangeNumber += 1
-        self.version = head.version == .http1_0 ? .http1_0 : .http1_1
-        // The parser stops behind an upgrade that nobody takes up; HTTP/1.0 has no framing for answers without a length.
-        self.keepsAlive =
-            head.isKeepAlive && head.version != .http1_0 && head.method != .CONNECT
-            && !head.headers.contains(name: "upgrade")
+        self.isOld = head.isOld
+        self.keepsAlive = head.keepsAlive
         self.isHead = head.method == .HEAD
-        self.requestID = RequestID(chosenByClient: head.headers.first(name: "x-client-request-id"))
-        if self.services.metrics != nil { self.measured = Measured(method: head.method, uri: head.uri) }
-        if head.version != .http1_0, head.version != .http0_9, head.headers[canonicalForm: "host"].count != 1 {
-            self.keepsAlive = false
+        self.requestID = RequestID(chosenByClient: head.fields.first("x-client-request-id"))
+        if !head.isOld, head.fields.count("host") != 1 {
             self.refuseMalformed()
             return
         }
-        let target = RequestTarget(head.uri)
+        let target = RequestTarget(head.target)
+        if self.services.metrics != nil { self.measured = Measured(method: head.method, path: target.path) }
         let generation = self.shared.current
         let edge = generation.configuration.edge
         let isProbe = target.path == "/healthz" || target.path == "/readyz"
@@ -318,7 +327,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
             }
         }
         let client: IPAddress
-        switch edge.access.client(peer: self.peer, forwardedFor: head.headers["x-forwarded-for"]) {
+        switch edge.access.client(peer: self.peer, forwardedFor: head.fields.values("x-forwarded-for")) {
         case .success(let address):
             client = address
             if let refusal = edge.access.refusal(of: address, isProbe: isProbe) {
@@ -333,13 +342,9 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
             self.respondEarly(refusal, head)
             return
         }
-        let request = PlainRequest(
-            method: head.method, path: target.path, query: target.query ?? "", headers: head.headers,
-            body: ByteBuffer(),
-            requestID: self.requestID, client: client)
         let destination: Incoming.Destination
         if head.method == .POST, let endpoint = Self.endpoint(target.path) {
-            switch generation.caller(authorization: Self.authorization(head)) {
+            switch self.caller(head, generation) {
             case .success(let caller): destination = .inference(endpoint, caller)
             case .failure(let failure):
                 self.auditDenied(failure.problem, path: target.path, client: client)
@@ -347,26 +352,42 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
                 return
             }
         } else {
+            let request = PlainRequest(head, target, requestID: self.requestID, client: client)
             if let refusal = generation.responder.immediateAnswer(to: request) {
                 self.respondEarly(refusal, head)
                 return
             }
-            destination = .plain
+            destination = .plain(request)
         }
-        var incoming = Incoming(
-            head: head, target: target, requestID: self.requestID, client: client, destination: destination,
-            generation: generation, body: ByteBuffer())
-        let length = Self.declaredLength(head)
-        if length > 0 {
-            // Memory is given to developers' bodies ahead, and to strangers' as they come.
-            let isKnown = if case .inference = destination { true } else { false }
-            incoming.body = self.channel.allocator.buffer(capacity: min(length, isKnown ? 1 << 20 : 1024))
-            if head.headers.first(name: "expect")?.lowercased() == "100-continue" {
-                let head = HTTPResponseHead(version: .http1_1, status: .continue)
-                self.channel.writeAndFlush(HTTPServerResponsePart.head(head), promise: nil)
-            }
+        if head.contentLength > 0, head.fields.lists("100-continue", under: "expect") {
+            self.writeInterim(.continue)
         }
-        self.state = .receiving(incoming)
+        self.state = .receiving(
+            Incoming(
+                head: head, target: target, requestID: self.requestID, destination: destination,
+                generation: generation, body: ByteBuffer()))
+    }
+
+    /// Developers send the same bearer with each request, so what was verified last is compared first.
+    private func caller(_ head: RequestHead, _ generation: RelayGeneration)
+        -> Result<Caller, RelayGeneration.BearerFailure>
+    {
+        if head.fields.count("authorization") == 1, let known = self.lastCaller, known.generation === generation,
+            head.fields.withFirst("authorization", known.matches) == true,
+            generation.isStillGood(known.caller, since: known.epoch)
+        {
+            return .success(known.caller)
+        }
+        // Several `Authorization` fields are joined, and so never fit.
+        let values = head.fields.values("authorization")
+        let authorization = values.isEmpty ? nil : values.joined(separator: ", ")
+        let result = generation.caller(authorization: authorization)
+        if case .success(let caller) = result, let authorization {
+            self.lastCaller = KnownCaller(
+                authorization: Array(authorization.utf8), caller: caller, generation: generation,
+                epoch: generation.epoch)
+        }
+        return result
     }
 
     private static func endpoint(_ path: String) -> InboundCall.Endpoint? {
@@ -377,34 +398,23 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
-    /// Several `Authorization` headers are joined, and so never fit.
-    private static func authorization(_ head: HTTPRequestHead) -> String? {
-        let values = head.headers["authorization"]
-        return values.count > 1 ? values.joined(separator: ", ") : values.first
-    }
-
-    private static func declaredLength(_ head: HTTPRequestHead) -> Int {
-        head.headers.first(name: "content-length").flatMap(Int.init) ?? 0
-    }
-
     private static func limitRefusal(
-        _ head: HTTPRequestHead, _ edge: EdgeSettings, isProbe: Bool, requestID: RequestID,
+        _ head: RequestHead, _ edge: EdgeSettings, isProbe: Bool, requestID: RequestID,
     ) -> PlainResponse? {
         if !isProbe {
             if let limit = edge.maximumURLLength {
                 let scheme = edge.terminatesTLS ? "https://" : "http://"
-                let host = head.headers.first(name: "host") ?? ""
-                if scheme.utf8.count + host.utf8.count + head.uri.utf8.count > limit {
+                let host = head.fields.first("host") ?? ""
+                if scheme.utf8.count + host.utf8.count + head.target.utf8.count > limit {
                     return .text(.uriTooLong, "uri too long")
                 }
             }
-            if let limit = edge.maximumHeaderBytes {
-                let size = head.headers.reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
-                if size > limit { return .text(.requestHeaderFieldsTooLarge, "request header fields too large") }
+            if let limit = edge.maximumHeaderBytes, head.fields.size > limit {
+                return .text(.requestHeaderFieldsTooLarge, "request header fields too large")
             }
         }
-        if head.headers.contains(name: "transfer-encoding") { return .text(.lengthRequired, "length required") }
-        if self.declaredLength(head) > edge.maximumBodyBytes {
+        if head.hasTransferCoding { return .text(.lengthRequired, "length required") }
+        if head.contentLength > edge.maximumBodyBytes {
             let envelope = ErrorEnvelope(
                 status: 413, type: "request_too_large",
                 message: "the request body is larger than this gateway's limit of \(edge.maximumBodyBytes) bytes")
@@ -413,7 +423,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         return nil
     }
 
-    private func deny(_ reason: String, client: IPAddress, _ head: HTTPRequestHead) {
+    private func deny(_ reason: String, client: IPAddress, _ head: RequestHead) {
         self.services.audit.record(
             AuditEvent(
                 "access.denied",
@@ -430,9 +440,8 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     /// Answers before the body is there, and gets rid of the body.
-    private func respondEarly(_ response: PlainResponse, _ head: HTTPRequestHead) {
-        let length = Self.declaredLength(head)
-        if head.headers.contains(name: "transfer-encoding") || length > Self.discardLimit { self.keepsAlive = false }
+    private func respondEarly(_ response: PlainResponse, _ head: RequestHead) {
+        if head.hasTransferCoding || head.contentLength > Self.discardLimit { self.keepsAlive = false }
         self.state = .answering
         self.write(response)
         self.noteAnswered()
@@ -454,15 +463,12 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
                 head: incoming.head, body: incoming.body, requestID: incoming.requestID)
             self.exchange = exchange
             exchange.start()
-        case .plain:
-            let request = PlainRequest(
-                method: incoming.head.method, path: incoming.target.path, query: incoming.target.query ?? "",
-                headers: incoming.head.headers, body: incoming.body, requestID: incoming.requestID,
-                client: incoming.client)
+        case .plain(var request):
+            request.body = incoming.body
             let responder = incoming.generation.responder
             let bound = NIOLoopBound(self, eventLoop: self.shared.loop)
             let number = self.exchangeNumber
-            self.task = Task {
+            self.task = Task { [request] in
                 let response = await responder.respond(to: request)
                 bound.eventLoop.execute { bound.value.deliver(response, number) }
             }
@@ -481,29 +487,32 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
 
     private func write(_ response: PlainResponse) {
         guard case .bytes(let bytes) = response.body else { preconditionFailure("early answers are not streamed") }
-        var headers = response.headers
+        var head = self.answerHead(response)
         if response.status != .notModified, response.status != .noContent {
-            headers.replaceOrAdd(name: "content-length", value: String(bytes.readableBytes))
+            head.add("content-length", bytes.readableBytes)
         }
-        self.beginAnswer(status: response.status, headers: headers)
+        self.beginAnswer(status: response.status, head, .declared)
         if !self.isHead { self.writeAnswer(bytes) }
-        self.channel.write(HTTPServerResponsePart.end(nil), promise: nil)
-        self.needsFlush = true
+        self.end()
         self.flushIfNeeded()
+    }
+
+    private func answerHead(_ response: PlainResponse) -> FieldLines {
+        var head = self.answerHead(response.status)
+        for (name, value) in response.headers where name.lowercased() != "content-length" { head.add(name, value) }
+        return head
     }
 
     private func stream(
         _ response: PlainResponse, _ produce: @escaping @Sendable (PlainBodyWriter) async throws -> Void, _ number: Int,
     ) {
-        var headers = response.headers
-        headers.replaceOrAdd(name: "transfer-encoding", value: "chunked")
-        self.beginAnswer(status: response.status, headers: headers)
-        self.channel.flush()
-        let channel = self.channel!
+        self.beginAnswer(
+            status: response.status, self.answerHead(response), self.isOld ? .connectionEnd : .chunked)
+        self.flushIfNeeded()
         let bound = NIOLoopBound(self, eventLoop: self.shared.loop)
         self.task = Task {
             let writer = PlainBodyWriter { bytes in
-                try await channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(bytes)))
+                try await bound.eventLoop.flatSubmit { bound.value.writePiece(bytes) }.get()
             }
             let isWhole: Bool
             do {
@@ -516,8 +525,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
                 let connection = bound.value
                 guard number == connection.exchangeNumber, case .answering = connection.state else { return }
                 if isWhole {
-                    connection.channel.writeAndFlush(HTTPServerResponsePart.end(nil), promise: nil)
-                    connection.finished()
+                    connection.endAnswer()
                 } else {
                     connection.abortAnswer()
                 }
@@ -525,42 +533,102 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
-    /// Writes the head of an answer; the gateway's own headers win over equal names in `headers`.
-    func beginAnswer(status: HTTPResponseStatus, headers: HTTPHeaders) {
-        var headers = headers
-        headers.add(name: "X-Content-Type-Options", value: "nosniff")
-        headers.add(name: "X-Frame-Options", value: "DENY")
-        headers.add(name: "Referrer-Policy", value: "no-referrer")
-        headers.add(name: "Cross-Origin-Opener-Policy", value: "same-origin")
-        if self.shared.current.configuration.edge.terminatesTLS {
-            headers.add(name: "Strict-Transport-Security", value: "max-age=31536000; includeSubDomains")
+    /// - Returns: Completes when the client has taken the piece.
+    private func writePiece(_ bytes: ByteBuffer) -> EventLoopFuture<Void> {
+        guard case .answering = self.state else {
+            return self.shared.loop.makeFailedFuture(ChannelError.ioOnClosedChannel)
         }
-        headers.add(name: "x-request-id", value: self.requestID.description)
-        if !headers.contains(name: "date") { headers.add(name: "Date", value: self.shared.httpDate) }
+        self.writeAnswer(bytes)
+        self.passOutbox()
+        self.needsFlush = false
+        // Nothing, behind everything: written when all of it is.
+        return self.isStream
+            ? self.channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer())))
+            : self.channel.writeAndFlush(ByteBuffer())
+    }
+
+    /// A head to which an answer's own fields are added before it is given to `beginAnswer`.
+    func answerHead(_ status: HTTPResponseStatus) -> FieldLines {
+        var head = FieldLines()
+        // HTTP/2 has a status and no line (RFC 9113 §8.3.2).
+        if !self.isStream { head.addStatusLine(status, isOld: self.isOld) }
+        return head
+    }
+
+    private static let security: StaticString =
+        "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\nCross-Origin-Opener-Policy: same-origin\r\n"
+    private static let transportSecurity: StaticString =
+        "Strict-Transport-Security: max-age=31536000; includeSubDomains\r\n"
+
+    /// Completes the head of an answer with the gateway's own fields, and begins the answer.
+    func beginAnswer(status: HTTPResponseStatus, _ fields: FieldLines, _ framing: BodyFraming, hasDate: Bool = false) {
+        var head = fields
+        head.add(lines: Self.security)
+        if self.shared.current.configuration.edge.terminatesTLS { head.add(lines: Self.transportSecurity) }
+        head.add("x-request-id", self.requestID.description)
+        if !hasDate { head.add("Date", self.shared.httpDate) }
         if self.shared.isDraining { self.keepsAlive = false }
-        if !self.keepsAlive { headers.replaceOrAdd(name: "connection", value: "close") }
-        let head = HTTPResponseHead(version: self.version, status: status, headers: headers)
+        if case .connectionEnd = framing { self.keepsAlive = false }
         self.measured?.status = status.code
-        self.channel.write(HTTPServerResponsePart.head(head), promise: nil)
+        if !self.isStream {
+            if case .chunked = framing { head.add(lines: "transfer-encoding: chunked\r\n") }
+            if !self.keepsAlive { head.add(lines: "connection: close\r\n") }
+        }
+        self.begin(status, head, framing)
+    }
+
+    private func begin(_ status: HTTPResponseStatus, _ fields: FieldLines, _ framing: BodyFraming) {
+        if self.isStream {
+            let head = HTTPResponseHead(version: .http1_1, status: status, headers: fields.headers)
+            self.channel.write(HTTPServerResponsePart.head(head), promise: nil)
+        } else {
+            var head = fields
+            head.add(lines: "\r\n")
+            self.outbox.begin(head, framing) { self.channel.write($0, promise: nil) }
+        }
         self.needsFlush = true
     }
 
-    func writeAnswer(_ bytes: ByteBuffer) {
+    /// - Parameter framed: The same bytes as one chunk, if they came in that form.
+    func writeAnswer(_ bytes: ByteBuffer, framed: ByteBuffer? = nil) {
         guard bytes.readableBytes > 0 else { return }
-        self.channel.write(HTTPServerResponsePart.body(.byteBuffer(bytes)), promise: nil)
         self.needsFlush = true
+        if self.isStream {
+            self.channel.write(HTTPServerResponsePart.body(.byteBuffer(bytes)), promise: nil)
+        } else {
+            self.outbox.body(bytes, framed: framed) { self.channel.write($0, promise: nil) }
+        }
+    }
+
+    private func end() {
+        self.needsFlush = true
+        if self.isStream {
+            self.channel.write(HTTPServerResponsePart.end(nil), promise: nil)
+        } else {
+            self.outbox.end()
+        }
+    }
+
+    /// An answer before the answer, which has neither fields nor a body.
+    private func writeInterim(_ status: HTTPResponseStatus) {
+        self.begin(status, self.answerHead(status), .declared)
+        self.flushIfNeeded()
+    }
+
+    private func passOutbox() {
+        if let ready = self.outbox.take() { self.channel.write(ready, promise: nil) }
     }
 
     func flushIfNeeded() {
         guard self.needsFlush else { return }
         self.needsFlush = false
+        self.passOutbox()
         self.channel.flush()
     }
 
     /// The answer is whole.
     func endAnswer() {
-        self.channel.write(HTTPServerResponsePart.end(nil), promise: nil)
-        self.needsFlush = true
+        self.end()
         self.flushIfNeeded()
         self.finished()
     }
@@ -587,7 +655,7 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
     /// A request that is being measured.
     private struct Measured {
         let method: HTTPMethod
-        let uri: String
+        let path: String
         let start = NIODeadline.now()
         var status: UInt = 0
     }
@@ -595,12 +663,11 @@ final class ServerConnection: ChannelInboundHandler, RemovableChannelHandler {
     private func noteAnswered() {
         guard let metrics = self.services.metrics, let measured else { return }
         self.measured = nil
-        let path = RequestTarget(measured.uri).path
         let generation = self.shared.current
         let seconds = Double((NIODeadline.now() - measured.start).nanoseconds) / 1e9
         metrics.answered(
             Self.known.contains(measured.method.rawValue) ? measured.method.rawValue : "_OTHER",
-            generation.responder.route(of: path), status: measured.status, seconds: seconds)
+            generation.responder.route(of: measured.path), status: measured.status, seconds: seconds)
     }
 
     private static let known: Set<String> = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"]

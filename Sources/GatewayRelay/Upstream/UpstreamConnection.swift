@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GatewayCore
+internal import GatewayProviders
 internal import NIOCore
-internal import NIOHTTP1
 
 /// What an exchange hears from the upstream. All calls come on the exchange's event loop.
 protocol UpstreamDelegate: AnyObject {
-    func upstreamAnswered(_ head: HTTPResponseHead)
-    func upstreamSent(_ bytes: ByteBuffer)
+    func upstreamAnswered(_ head: ResponseHead)
+    /// - Parameter framed: The same bytes as one chunk of the chunked transfer coding, where they came as one.
+    func upstreamSent(_ bytes: ByteBuffer, framed: ByteBuffer?)
     /// The bytes of one read are through; now is the time to flush.
     func upstreamPaused()
     func upstreamFinished()
     /// The connection broke before the answer was complete.
     func upstreamBroke(_ reason: String)
-    /// The upstream takes bytes again, or stopped taking them.
-    func upstreamWritabilityChanged(_ isWritable: Bool)
 }
 
 /// One connection to an upstream, confined to its event loop. It carries one exchange at a time and goes back to its
 /// pool when an answer ended cleanly.
 final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
-    typealias InboundIn = HTTPClientResponsePart
-    typealias OutboundOut = HTTPClientRequestPart
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
 
     private enum State {
         case idle
@@ -30,13 +29,20 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
         case closed
     }
 
+    /// A body up to this length leaves in one write with its head.
+    private static let smallBody = 8 << 10
+
     private(set) var channel: (any Channel)?
     private var state = State.idle
     private weak var delegate: (any UpstreamDelegate)?
+    private var parser = ResponseParser()
+    /// What has come and was not read yet.
+    private var inbox = ByteBuffer()
+    private var inflater: Inflater?
     private var didRead = false
+    private var hasLargeRequest = false
     /// Puts the connection back, or forgets it.
     private let onIdle: (UpstreamConnection) -> Void
-    private let onClose: (UpstreamConnection) -> Void
     /// Whether an earlier exchange ran on this connection, which may then have been closed by the other side unnoticed.
     private(set) var isReused = false
     /// Since when it has been idle, before its current exchange.
@@ -47,12 +53,10 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     private let absoluteForm: (prefix: String, authorization: Secret?)?
 
     init(
-        onIdle: @escaping (UpstreamConnection) -> Void, onClose: @escaping (UpstreamConnection) -> Void,
-        absoluteForm: (prefix: String, authorization: Secret?)? = nil,
+        onIdle: @escaping (UpstreamConnection) -> Void, absoluteForm: (prefix: String, authorization: Secret?)? = nil,
     ) {
         self.absoluteForm = absoluteForm
         self.onIdle = onIdle
-        self.onClose = onClose
     }
 
     var isUsable: Bool {
@@ -66,28 +70,39 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     // MARK: Sending
 
     /// Sends a whole request. `slices` are the body, in order.
-    func send(_ head: HTTPRequestHead, slices: [ByteBuffer], for delegate: any UpstreamDelegate) {
+    func send(
+        _ request: UpstreamRequest, slices: [ByteBuffer], _ credential: ResolvedCredential?,
+        for delegate: any UpstreamDelegate,
+    ) {
         guard let channel = self.channel else { return }
         self.delegate = delegate
         self.state = .waitingForHead
+        self.parser.expectResponse()
         if self.isReused { self.idleTime = .now() - self.idleSince }
-        var head = head
-        if let absoluteForm {
-            head.uri = absoluteForm.prefix + head.uri
-            if let authorization = absoluteForm.authorization {
-                head.headers.add(name: "proxy-authorization", value: authorization.reveal())
-            }
+        let length = slices.reduce(0) { $0 + $1.readableBytes }
+        self.hasLargeRequest = length > Self.smallBody
+        var lines = FieldLines(capacity: 1024 + (self.hasLargeRequest ? 0 : length))
+        lines.addRequestLine(prefix: self.absoluteForm?.prefix ?? "", target: request.target)
+        for (name, value) in request.signed(slices, credential) { lines.add(name, value) }
+        if let authorization = self.absoluteForm?.authorization {
+            lines.add("proxy-authorization", authorization.reveal())
         }
-        channel.write(HTTPClientRequestPart.head(head), promise: nil)
-        for slice in slices where slice.readableBytes > 0 {
-            channel.write(HTTPClientRequestPart.body(.byteBuffer(slice)), promise: nil)
+        lines.add("content-length", length)
+        lines.add(lines: "\r\n")
+        var head = lines.bytes
+        guard self.hasLargeRequest else {
+            for slice in slices { head.writeImmutableBuffer(slice) }
+            channel.writeAndFlush(head, promise: nil)
+            return
         }
-        channel.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
+        channel.write(head, promise: nil)
+        for slice in slices where slice.readableBytes > 0 { channel.write(slice, promise: nil) }
+        channel.flush()
     }
 
     /// Whether the request has left; an upstream may answer before it has taken all of it.
     private var isRequestSent: Bool {
-        (try? self.channel?.syncOptions?.getOption(.bufferedWritableBytes)) == 0
+        !self.hasLargeRequest || (try? self.channel?.syncOptions?.getOption(.bufferedWritableBytes)) == 0
     }
 
     /// Stops or resumes reading, so that a slow client slows its upstream.
@@ -95,7 +110,10 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
         guard let channel = self.channel, channel.isActive else { return }
         _ = try? channel.syncOptions?.setOption(.autoRead, value: isOn)
         if isOn { channel.read() }
+        self.isReadingStopped = !isOn
     }
+
+    private var isReadingStopped = false
 
     /// Ends the exchange from this side: the connection is of no further use.
     func abandon() {
@@ -106,40 +124,72 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     private func close() {
         if case .closed = self.state { return }
         self.state = .closed
+        self.inbox = ByteBuffer()
+        self.inflater = nil
         self.channel?.close(promise: nil)
-        self.onClose(self)
     }
 
     // MARK: Receiving
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if case .closed = self.state { return }
         self.didRead = true
-        switch (self.unwrapInboundIn(data), self.state) {
-        case (.head(let head), .waitingForHead):
-            // 100 Continue and 103 Early Hints announce the real answer.
-            if (100..<200).contains(head.status.code) { return }
-            self.state = .receiving(keepsAlive: head.isKeepAlive)
-            self.delegate?.upstreamAnswered(head)
-        case (.body(let bytes), .receiving):
-            self.delegate?.upstreamSent(bytes)
-        case (.end, .receiving(let keepsAlive)):
-            let delegate = self.delegate
-            self.delegate = nil
-            if keepsAlive, self.isRequestSent, context.channel.isActive {
-                self.state = .idle
-                self.isReused = true
-                self.idleSince = .now()
-                self.setReading(true)
-                self.onIdle(self)
-            } else {
-                self.close()
+        let bytes = self.unwrapInboundIn(data)
+        if self.inbox.readableBytes == 0 {
+            self.inbox = bytes
+        } else {
+            self.inbox.writeImmutableBuffer(bytes)
+        }
+        do throws(HTTPSyntaxError) {
+            while let event = try self.parser.next(&self.inbox) {
+                self.receive(event)
+                if case .closed = self.state { return }
             }
-            delegate?.upstreamFinished()
-        case (.end, .waitingForHead): break
-        default:
-            // Bytes that nobody asked for.
+        } catch {
+            self.broke("the answer is no HTTP/1.1 (\(error))")
+            return
+        }
+        // The memory goes back as soon as nothing is in it.
+        if self.inbox.readableBytes == 0 { self.inbox = ByteBuffer() }
+    }
+
+    private func receive(_ event: ResponseParser.Event) {
+        switch event {
+        case .head(let head):
+            if head.status < 200 { return }
+            self.state = .receiving(keepsAlive: head.keepsAlive)
+            self.inflater = ResponseFilter.isDecoded(head) ? Inflater() : nil
+            self.delegate?.upstreamAnswered(head)
+        case .body(let bytes, let framed):
+            guard let inflater else {
+                self.delegate?.upstreamSent(bytes, framed: framed)
+                return
+            }
+            do throws(Inflater.Failure) {
+                try inflater.receive(bytes) { self.delegate?.upstreamSent($0, framed: nil) }
+            } catch {
+                self.broke("the answer is not in the coding that it claims")
+            }
+        case .end: self.finished()
+        }
+    }
+
+    private func finished() {
+        let delegate = self.delegate
+        self.delegate = nil
+        self.inflater = nil
+        if case .receiving(keepsAlive: true) = self.state, self.inbox.readableBytes == 0, self.isRequestSent,
+            self.channel?.isActive == true
+        {
+            self.state = .idle
+            self.isReused = true
+            self.idleSince = .now()
+            if self.isReadingStopped { self.setReading(true) }
+            self.onIdle(self)
+        } else {
             self.close()
         }
+        delegate?.upstreamFinished()
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -149,12 +199,14 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
-        self.delegate?.upstreamWritabilityChanged(context.channel.isWritable)
-    }
-
     func channelInactive(context: ChannelHandlerContext) {
-        self.broke("the connection was closed")
+        if case .closed = self.state { return }
+        if self.parser.close() {
+            self.state = .receiving(keepsAlive: false)
+            self.finished()
+        } else {
+            self.broke("the connection was closed")
+        }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -4,7 +4,6 @@ internal import GatewayCore
 internal import NIOCore
 internal import NIOExtras
 internal import NIOHTTP1
-internal import NIOHTTPCompression
 internal import NIOPosix
 internal import NIOSSL
 
@@ -151,13 +150,10 @@ final class UpstreamPool {
         if let tls = self.route.tls, !self.route.tunnels {
             try Self.addTLS(tls, host: self.route.url.host, to: channel)
         }
-        try operations.addHandler(HTTPRequestEncoder())
-        try operations.addHandler(ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes)))
-        try operations.addHandler(NIOHTTPResponseDecompressor(limit: .none))
         let connection = UpstreamConnection(
             onIdle: { [weak self] connection in
                 if let self { self.release(connection) } else { connection.abandon() }
-            }, onClose: { _ in }, absoluteForm: self.route.absoluteForm)
+            }, absoluteForm: self.route.absoluteForm)
         try operations.addHandler(connection)
     }
 

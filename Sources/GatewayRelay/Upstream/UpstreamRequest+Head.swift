@@ -3,17 +3,10 @@
 internal import GatewayCore
 internal import GatewayProviders
 internal import NIOCore
-internal import NIOHTTP1
 
 extension UpstreamRequest {
-    /// The head to send, with what makes the gateway known.
-    func head(_ slices: [ByteBuffer], _ credential: ResolvedCredential?) -> HTTPRequestHead {
-        var headers = HTTPHeaders(self.signed(slices, credential))
-        headers.replaceOrAdd(name: "content-length", value: String(slices.reduce(0) { $0 + $1.readableBytes }))
-        return HTTPRequestHead(version: .http1_1, method: .POST, uri: self.target, headers: headers)
-    }
-
-    private func signed(_ slices: [ByteBuffer], _ credential: ResolvedCredential?) -> [(name: String, value: String)] {
+    /// The headers to send, with what makes the gateway known.
+    func signed(_ slices: [ByteBuffer], _ credential: ResolvedCredential?) -> [(name: String, value: String)] {
         switch (self.authorization, credential) {
         case (.included, _), (_, nil): return self.headers
         case (_, .bearer(let token)?):

@@ -26,10 +26,12 @@ public struct FuzzTarget: Sendable {
         FuzzTarget(name: "jwks", run: keys), FuzzTarget(name: "proxy-headers", run: proxyHeaders),
         FuzzTarget(name: "otlp", run: exports), FuzzTarget(name: "cloud-errors", run: cloudErrors),
         FuzzTarget(name: "config", run: configuration), FuzzTarget(name: "http", run: HTTPTarget.run),
+        FuzzTarget(name: "http-requests", run: HTTPDifferential.requests),
+        FuzzTarget(name: "http-responses", run: HTTPDifferential.responses),
     ]
 
     /// The first byte decides how the rest is cut.
-    private static func pieces(_ input: [UInt8]) -> (whole: [UInt8], pieces: [[UInt8]]) {
+    static func pieces(_ input: [UInt8]) -> (whole: [UInt8], pieces: [[UInt8]]) {
         let size = max(1, Int(input.first ?? 1))
         let whole = Array(input.dropFirst())
         let pieces = stride(from: 0, to: whole.count, by: size).map { Array(whole[$0..<min($0 + size, whole.count)]) }

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The bytes that HTTP messages are made of (RFC 9110 §5.5 and §5.6.2, RFC 9112 §2 to §5).
+enum FieldSyntax {
+    /// `tchar` as a set of bits: letters, digits and !#$%&'*+-.^_`|~
+    private static let lowTokens: UInt64 = 0x03FF_6CFA_0000_0000
+    private static let highTokens: UInt64 = 0x57FF_FFFF_C7FF_FFFE
+
+    /// Whether all bytes are `tchar`s, and there are some.
+    static func isToken(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        for byte in bytes {
+            let set = byte < 64 ? self.lowTokens : self.highTokens
+            if byte >= 128 || (set >> UInt64(byte & 63)) & 1 == 0 { return false }
+        }
+        return !bytes.isEmpty
+    }
+
+    /// Whether all bytes may stand in a field's value: visible characters, spaces, tabs, and bytes beyond ASCII.
+    static func isFieldValue(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let (ones, highs): (UInt64, UInt64) = (0x0101_0101_0101_0101, 0x8080_8080_8080_8080)
+        var at = 0
+        // Eight at a time: no byte below 0x20 and none that is 0x7F. Tabs are rare and looked at one by one.
+        while at + 8 <= bytes.count {
+            let word = bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+            let deletes = word ^ (ones &* 0x7F)
+            let special = ((word &- (ones &* 0x20)) & ~word) | ((deletes &- ones) & ~deletes)
+            if special & highs != 0, !bytes[at..<at + 8].allSatisfy(self.isFieldByte) { return false }
+            at += 8
+        }
+        while at < bytes.count {
+            guard self.isFieldByte(bytes[at]) else { return false }
+            at += 1
+        }
+        return true
+    }
+
+    private static func isFieldByte(_ byte: UInt8) -> Bool {
+        byte >= 0x20 && byte != 0x7F || byte == 0x09
+    }
+
+    /// Whether the bytes are that word, whatever their case. The word is lower case.
+    static func matches(_ bytes: UnsafeRawBufferPointer, _ word: StaticString) -> Bool {
+        guard bytes.count == word.utf8CodeUnitCount else { return false }
+        let other = word.utf8Start
+        for index in 0..<bytes.count where bytes[index] | 0x20 != other[index] { return false }
+        return true
+    }
+
+    /// Whether the bytes begin with that word, whatever their case. The word is lower case.
+    static func begins(_ bytes: UnsafeRawBufferPointer, with word: StaticString) -> Bool {
+        bytes.count >= word.utf8CodeUnitCount
+            && self.matches(UnsafeRawBufferPointer(rebasing: bytes[..<word.utf8CodeUnitCount]), word)
+    }
+
+    /// Without the spaces and tabs around it.
+    static func trimmed(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        var (start, end) = (0, bytes.count)
+        while start < end, bytes[start] == 0x20 || bytes[start] == 0x09 { start += 1 }
+        while end > start, bytes[end - 1] == 0x20 || bytes[end - 1] == 0x09 { end -= 1 }
+        return UnsafeRawBufferPointer(rebasing: bytes[start..<end])
+    }
+
+    /// A decimal number without a sign, as `Content-Length` has it; `nil` for anything else.
+    static func decimal(_ bytes: UnsafeRawBufferPointer) -> Int? {
+        guard (1...18).contains(bytes.count) else { return nil }
+        var value = 0
+        for byte in bytes {
+            guard (0x30...0x39).contains(byte) else { return nil }
+            value = value &* 10 &+ Int(byte &- 0x30)
+        }
+        return value
+    }
+}
+
+/// Why bytes are no HTTP/1.1 message. What follows them cannot be trusted either.
+package enum HTTPSyntaxError: Error, Sendable, Equatable {
+    /// A line that ends with a line feed alone, or a carriage return within a line.
+    case lineEnd
+    case startLine
+    /// Another major version than 1.
+    case version
+    case field
+    /// Lengths that are missing, doubled, contradictory or unreadable.
+    case framing
+    case chunk
+    /// The head, a chunk's line or the trailer is longer than is taken.
+    case tooLong
+    /// Bytes behind the end of an answer.
+    case unasked
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import NIOCore
+package import NIOHTTP1
+
+/// The head of a request.
+package struct RequestHead {
+    package let method: HTTPMethod
+    /// The request target as it was sent (RFC 9112 §3.2).
+    package let target: String
+    /// Of HTTP/1.0: its clients know no chunks.
+    package let isOld: Bool
+    package var fields: FieldSection
+    /// What `Content-Length` says; 0 without one.
+    package let contentLength: Int
+    /// Whether the body has a transfer coding, of which this gateway knows none in requests.
+    package let hasTransferCoding: Bool
+    /// Whether the client means to go on with the connection.
+    package let keepsAlive: Bool
+
+    /// A request that came in another way than as HTTP/1.1.
+    ///
+    /// - Throws: When its fields could not be HTTP/1.1's.
+    package init(_ head: HTTPRequestHead) throws(HTTPSyntaxError) {
+        self.method = head.method
+        self.target = head.uri
+        self.isOld = false
+        self.fields = try FieldSection(head.headers)
+        self.contentLength = try Self.contentLength(self.fields)
+        // How the HTTP/2 codec writes that no length was declared.
+        self.hasTransferCoding = self.fields.contains("transfer-encoding")
+        self.keepsAlive = true
+    }
+
+    fileprivate init(_ bytes: ByteBuffer) throws(HTTPSyntaxError) {
+        let result = bytes.withUnsafeReadableBytes { bytes -> Result<StartLine, HTTPSyntaxError> in
+            do throws(HTTPSyntaxError) {
+                return .success(try StartLine(bytes))
+            } catch {
+                return .failure(error)
+            }
+        }
+        let line = try result.get()
+        self.method = line.method
+        self.target = line.target
+        self.isOld = line.isOld
+        self.fields = try FieldSection(bytes, from: line.end)
+        self.hasTransferCoding = self.fields.contains("transfer-encoding")
+        self.contentLength = try Self.contentLength(self.fields)
+        // Both lengths, or a coding that the version does not know: two servers could read two messages (RFC 9112 §6.1).
+        if self.hasTransferCoding, self.isOld || self.fields.contains("content-length") { throw .framing }
+        self.keepsAlive = !self.isOld && !self.fields.lists("close", under: "connection") && self.method != .CONNECT
+    }
+
+    private static func contentLength(_ fields: FieldSection) throws(HTTPSyntaxError) -> Int {
+        switch fields.count("content-length") {
+        case 0: return 0
+        case 1:
+            guard let length = fields.withFirst("content-length", FieldSyntax.decimal) ?? nil else { throw .framing }
+            return length
+        default: throw .framing
+        }
+    }
+
+    /// `method SP request-target SP HTTP-version`
+    private struct StartLine {
+        let method: HTTPMethod
+        let target: String
+        let isOld: Bool
+        /// Where the field lines begin.
+        let end: Int
+
+        init(_ bytes: UnsafeRawBufferPointer) throws(HTTPSyntaxError) {
+            guard let feed = ByteSearch.first(0x0A, bytes, from: 0),
+                let first = ByteSearch.first(0x20, bytes, from: 0), first < feed,
+                let second = ByteSearch.first(0x20, bytes, from: first + 1), second < feed
+            else { throw .startLine }
+            let version = UnsafeRawBufferPointer(rebasing: bytes[second + 1..<feed - 1])
+            guard version.count == 8, version.starts(with: "HTTP/".utf8), version[6] == 0x2E,
+                (0x30...0x39).contains(version[5]), (0x30...0x39).contains(version[7])
+            else { throw .startLine }
+            switch (version[5], version[7]) {
+            case (0x31, 0x31): self.isOld = false
+            case (0x31, 0x30): self.isOld = true
+            case (0x32..., _): throw .version
+            default: throw .startLine
+            }
+            self.method = try Self.method(UnsafeRawBufferPointer(rebasing: bytes[..<first]))
+            let target = UnsafeRawBufferPointer(rebasing: bytes[first + 1..<second])
+            guard Self.isTarget(target, self.method) else { throw .startLine }
+            self.target = String(decoding: target, as: UTF8.self)
+            self.end = feed + 1
+        }
+
+        private static func method(_ bytes: UnsafeRawBufferPointer) throws(HTTPSyntaxError) -> HTTPMethod {
+            if bytes.elementsEqual("POST".utf8) { return .POST }
+            if bytes.elementsEqual("GET".utf8) { return .GET }
+            guard bytes.count <= 24, FieldSyntax.isToken(bytes) else { throw .startLine }
+            return HTTPMethod(rawValue: String(decoding: bytes, as: UTF8.self))
+        }
+
+        /// Origin form, absolute form, and what `OPTIONS` and `CONNECT` have: visible ASCII all of them.
+        private static func isTarget(_ bytes: UnsafeRawBufferPointer, _ method: HTTPMethod) -> Bool {
+            guard let first = bytes.first, bytes.allSatisfy({ (0x21...0x7E).contains($0) }) else { return false }
+            if first == 0x2F || method == .CONNECT { return true }
+            if first == 0x2A { return bytes.count == 1 }
+            return FieldSyntax.begins(bytes, with: "http://") || FieldSyntax.begins(bytes, with: "https://")
+        }
+    }
+}
+
+/// Reads the requests of one connection (RFC 9112), without I/O.
+///
+/// Stricter than RFC 9112 lets a server be: lines end with CR LF and nothing else, fields are not folded, a length is
+/// given once. A body with a transfer coding is not read: the request is handed out with its head alone, for a refusal,
+/// and nothing behind it is looked at.
+package struct RequestParser {
+    package enum Event {
+        case head(RequestHead)
+        case body(ByteBuffer)
+        case end
+    }
+
+    private enum State {
+        case head(HeadSearch)
+        case body(remaining: Int)
+        case end
+        case stopped
+    }
+
+    private var state = State.head(HeadSearch())
+
+    package init() {}
+
+    /// Whether a request has begun to come.
+    package var isBetween: Bool {
+        if case .head = self.state { true } else { false }
+    }
+
+    /// Takes the next part out of what has come.
+    ///
+    /// - Returns: `nil` when more must come; what has come so far stays in `input`.
+    package mutating func next(_ input: inout ByteBuffer) throws(HTTPSyntaxError) -> Event? {
+        switch self.state {
+        case .head(let search): return try self.head(&input, search)
+        case .body(let remaining):
+            let count = min(remaining, input.readableBytes)
+            guard count > 0, let part = input.readSlice(length: count) else { return nil }
+            self.state = count == remaining ? .end : .body(remaining: remaining - count)
+            return .body(part)
+        case .end:
+            self.state = .head(HeadSearch())
+            return .end
+        case .stopped:
+            input.moveReaderIndex(to: input.writerIndex)
+            return nil
+        }
+    }
+
+    private mutating func head(_ input: inout ByteBuffer, _ search: HeadSearch) throws(HTTPSyntaxError) -> Event? {
+        var search = search
+        // An empty line before a request is from clients that put one behind their bodies (RFC 9112 §2.2).
+        while input.readableBytes >= 2, input.getInteger(at: input.readerIndex, as: UInt16.self) == 0x0D0A {
+            input.moveReaderIndex(forwardBy: 2)
+            search = HeadSearch()
+        }
+        // Whatever begins otherwise never becomes a request, such as a TLS handshake.
+        let first = input.getInteger(at: input.readerIndex, as: UInt8.self) ?? 0x0D
+        guard (0x41...0x5A).contains(first) || (0x61...0x7A).contains(first) || first == 0x0D && input.readableBytes < 2
+        else {
+            self.state = .stopped
+            throw .startLine
+        }
+        let found = input.withUnsafeReadableBytes { bytes -> Result<Int?, HTTPSyntaxError> in
+            do throws(HTTPSyntaxError) {
+                return .success(try search.end(bytes))
+            } catch {
+                return .failure(error)
+            }
+        }
+        do throws(HTTPSyntaxError) {
+            guard let end = try found.get() else {
+                self.state = .head(search)
+                return nil
+            }
+            guard end <= HeadSearch.maximumHead, let bytes = input.readSlice(length: end) else { throw .tooLong }
+            let head = try RequestHead(bytes)
+            if head.hasTransferCoding {
+                self.state = .stopped
+            } else {
+                self.state = head.contentLength > 0 ? .body(remaining: head.contentLength) : .end
+            }
+            return .head(head)
+        } catch {
+            self.state = .stopped
+            throw error
+        }
+    }
+}

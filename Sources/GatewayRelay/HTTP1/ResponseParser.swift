@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package import NIOCore
+internal import NIOHTTP1
+
+/// The head of a response.
+package struct ResponseHead {
+    package let status: Int
+    /// The reason phrase as it came, which may be empty.
+    package let reason: String
+    package let fields: FieldSection
+    /// Whether the sender means to go on with the connection.
+    package let keepsAlive: Bool
+
+    package init(status: Int, reason: String = "", fields: FieldSection = FieldSection(), keepsAlive: Bool = false) {
+        self.status = status
+        self.reason = reason
+        self.fields = fields
+        self.keepsAlive = keepsAlive
+    }
+
+    fileprivate init(_ bytes: ByteBuffer) throws(HTTPSyntaxError) {
+        let line = bytes.withUnsafeReadableBytes(StatusLine.init)
+        guard let line else { throw .startLine }
+        self.status = line.status
+        self.reason = line.reason
+        self.fields = try FieldSection(bytes, from: line.end)
+        self.keepsAlive =
+            line.isOld
+            ? self.fields.lists("keep-alive", under: "connection") : !self.fields.lists("close", under: "connection")
+    }
+
+    /// `HTTP-version SP status-code SP [ reason-phrase ]`
+    private struct StatusLine {
+        let status: Int
+        let reason: String
+        let isOld: Bool
+        let end: Int
+
+        init?(_ bytes: UnsafeRawBufferPointer) {
+            guard let feed = ByteSearch.first(0x0A, bytes, from: 0), feed >= 13, bytes.starts(with: "HTTP/1.".utf8),
+                bytes[7] == 0x30 || bytes[7] == 0x31, bytes[8] == 0x20,
+                let status = FieldSyntax.decimal(UnsafeRawBufferPointer(rebasing: bytes[9..<12])),
+                (100...999).contains(status)
+            else { return nil }
+            // The space before an empty reason is often left out.
+            guard bytes[12] == 0x20 || feed == 13 else { return nil }
+            let text = UnsafeRawBufferPointer(rebasing: bytes[min(13, feed - 1)..<feed - 1])
+            guard FieldSyntax.isFieldValue(text) else { return nil }
+            self.status = status
+            self.reason = String(decoding: text, as: UTF8.self)
+            self.isOld = bytes[7] == 0x30
+            self.end = feed + 1
+        }
+    }
+
+    /// Whether the body is a stream of events, in one format or the other.
+    var isEventStream: Bool {
+        self.fields.withFirst("content-type") { type in
+            FieldSyntax.begins(type, with: "text/event-stream")
+                || FieldSyntax.begins(type, with: "application/vnd.amazon.eventstream")
+        } ?? false
+    }
+}
+
+/// Reads the responses of one connection to requests with bodies (RFC 9112), without I/O.
+///
+/// A response with two lengths, or in a transfer coding besides `chunked`, is an error: what it says of its end cannot be
+/// trusted.
+package struct ResponseParser {
+    package enum Event {
+        case head(ResponseHead)
+        /// - Parameter framed: The same bytes as one chunk of the chunked transfer coding, where they came as one.
+        case body(ByteBuffer, framed: ByteBuffer?)
+        case end
+    }
+
+    private enum State {
+        case head(HeadSearch)
+        case length(remaining: Int)
+        case chunked(ChunkedReader)
+        case untilClose
+        case end
+        /// Nothing is expected before the next request.
+        case idle
+    }
+
+    private var state = State.idle
+
+    package init() {}
+
+    /// A request has been sent: a response is due.
+    package mutating func expectResponse() {
+        self.state = .head(HeadSearch())
+    }
+
+    /// Takes the next part out of what has come; `nil` when more must come.
+    package mutating func next(_ input: inout ByteBuffer) throws(HTTPSyntaxError) -> Event? {
+        switch self.state {
+        case .head(let search): return try self.head(&input, search)
+        case .length(let remaining):
+            let count = min(remaining, input.readableBytes)
+            guard count > 0, let part = input.readSlice(length: count) else { return nil }
+            self.state = count == remaining ? .end : .length(remaining: remaining - count)
+            return .body(part, framed: nil)
+        case .chunked(var reader):
+            switch try reader.next(&input) {
+            case .data(let bytes, let framed):
+                self.state = .chunked(reader)
+                return .body(bytes, framed: framed)
+            case .end:
+                self.state = .idle
+                return .end
+            case nil:
+                self.state = .chunked(reader)
+                return nil
+            }
+        case .untilClose:
+            guard input.readableBytes > 0, let part = input.readSlice(length: input.readableBytes) else { return nil }
+            return .body(part, framed: nil)
+        case .end:
+            self.state = .idle
+            return .end
+        case .idle:
+            guard input.readableBytes == 0 else { throw .unasked }
+            return nil
+        }
+    }
+
+    /// The other side has ended the connection.
+    ///
+    /// - Returns: Whether that is how the response's body was to end.
+    package mutating func close() -> Bool {
+        guard case .untilClose = self.state else { return false }
+        self.state = .idle
+        return true
+    }
+
+    private mutating func head(_ input: inout ByteBuffer, _ search: HeadSearch) throws(HTTPSyntaxError) -> Event? {
+        var search = search
+        let found = input.withUnsafeReadableBytes { bytes -> Result<Int?, HTTPSyntaxError> in
+            do throws(HTTPSyntaxError) {
+                return .success(try search.end(bytes))
+            } catch {
+                return .failure(error)
+            }
+        }
+        guard let end = try found.get() else {
+            self.state = .head(search)
+            return nil
+        }
+        guard end <= HeadSearch.maximumHead, let bytes = input.readSlice(length: end) else { throw .tooLong }
+        let head = try ResponseHead(bytes)
+        // 100 Continue and 103 Early Hints announce the real answer; 101 was not asked for.
+        if (100..<200).contains(head.status) {
+            guard head.status != 101 else { throw .unasked }
+            self.state = .head(HeadSearch())
+            return .head(head)
+        }
+        self.state = try Self.body(head)
+        return .head(head)
+    }
+
+    /// How the body ends (RFC 9112 §6.3).
+    private static func body(_ head: ResponseHead) throws(HTTPSyntaxError) -> State {
+        let lengths = head.fields.count("content-length")
+        let codings = head.fields.count("transfer-encoding")
+        if head.status == 204 || head.status == 304 { return .end }
+        if codings > 0 {
+            guard codings == 1, lengths == 0,
+                head.fields.withFirst("transfer-encoding", { FieldSyntax.matches($0, "chunked") }) == true
+            else { throw .framing }
+            return .chunked(ChunkedReader())
+        }
+        guard lengths > 0 else { return .untilClose }
+        guard lengths == 1, let length = head.fields.withFirst("content-length", FieldSyntax.decimal) ?? nil else {
+            throw .framing
+        }
+        return length > 0 ? .length(remaining: length) : .end
+    }
+}

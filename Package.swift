@@ -61,6 +61,9 @@ let package = Package(
         .systemLibrary(name: "CLibSSL", pkgConfig: "libssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
+        // A header of our own, in C for the processor's vector instructions.
+        .systemLibrary(name: "CJSONScan"),
+
         // Leaves: values, no sockets.
         .target(name: "GatewayCore", dependencies: [crypto], swiftSettings: strict),
         .target(
@@ -132,7 +135,7 @@ let package = Package(
         .target(
             name: "GatewayRelay",
             dependencies: [
-                "CZlib", "GatewayCore", "GatewayMetering", "GatewayPolicy", "GatewayProviders", log, crypto,
+                "CJSONScan", "CZlib", "GatewayCore", "GatewayMetering", "GatewayPolicy", "GatewayProviders", log, crypto,
                 .product(name: "NIOExtras", package: "swift-nio-extras"),
                 .product(name: "NIOHTTP2", package: "swift-nio-http2"),
                 .product(name: "NIOTLS", package: "swift-nio"),
@@ -167,7 +170,9 @@ let package = Package(
             ],
             swiftSettings: strict,
         ),
-        .executableTarget(name: "claude", dependencies: ["ClaudeCommands"], swiftSettings: strict),
+        .executableTarget(
+            name: "claude", dependencies: ["ClaudeCommands"], swiftSettings: strict,
+            linkerSettings: [.unsafeFlags(["-static-stdlib", "-lCoreFoundation", "-l_FoundationICU", "-l_FoundationCShims", "-l_FoundationCollections"], .when(platforms: [.linux], configuration: .release))]),
 
         // Tests.
         .target(

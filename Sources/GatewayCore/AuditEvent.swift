@@ -34,33 +34,36 @@ package struct AuditEvent: Sendable, Equatable {
         var writer = FieldWriter()
         write(&writer)
         self.name = name
-        self.text = writer.finish()
+        self.text = writer.writer.bytes
         self.label = label
     }
 
     /// Writes fields. Names are the gateway's own words, which need no escapes.
     package struct FieldWriter: ~Copyable {
-        private var writer = JSONLineWriter()
+        @usableFromInline package var writer = JSONLineWriter()
 
-        private mutating func begin(_ name: StaticString) {
+        @inlinable @inline(__always)
+        package mutating func begin(_ name: StaticString) {
             self.writer.raw(",\"")
             self.writer.raw(name)
             self.writer.raw("\":")
         }
 
+        @inlinable @inline(__always)
         package mutating func add(_ name: StaticString, _ value: String) {
             self.begin(name)
             self.writer.string(value)
         }
 
-        package mutating func add(_ name: StaticString, orNull value: String?) {
-            self.begin(name)
-            if let value { self.writer.string(value) } else { self.writer.raw("null") }
-        }
-
+        @inlinable @inline(__always)
         package mutating func add(_ name: StaticString, _ value: Int) {
             self.begin(name)
             self.writer.integer(value)
+        }
+
+        package mutating func add(_ name: StaticString, orNull value: String?) {
+            self.begin(name)
+            if let value { self.writer.string(value) } else { self.writer.raw("null") }
         }
 
         /// Left out without a value.
@@ -70,10 +73,6 @@ package struct AuditEvent: Sendable, Equatable {
 
         package mutating func add(_ name: StaticString, ifAny value: Int?) {
             if let value { self.add(name, value) }
-        }
-
-        fileprivate consuming func finish() -> [UInt8] {
-            self.writer.finish()
         }
     }
 
@@ -97,7 +96,7 @@ package struct AuditEvent: Sendable, Equatable {
         writer.string(self.name)
         writer.raw(self.text)
         writer.raw("}")
-        return writer.finish()
+        return writer.bytes
     }
 }
 

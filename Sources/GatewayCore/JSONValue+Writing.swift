@@ -43,12 +43,13 @@ extension JSONValue {
             out.append(0x5D)
         case .object(let object):
             out.append(0x7B)
-            let keys = order == .insertion ? object.keys : Self.canonicalOrder(of: object.keys)
-            for (index, key) in keys.enumerated() {
+            var members = object.members
+            if order != .insertion { members = Self.canonicalOrder(of: object.keys).map { ($0, object[$0]!) } }
+            for (index, member) in members.enumerated() {
                 if index > 0 { out.append(0x2C) }
-                Self.writeString(key, into: &out)
+                Self.writeString(member.key, into: &out)
                 out.append(0x3A)
-                object[key]!.write(into: &out, order: order)
+                member.value.write(into: &out, order: order)
             }
             out.append(0x7D)
         }
@@ -81,7 +82,7 @@ extension JSONValue {
     package static func writeString(_ text: String, into out: inout [UInt8]) {
         var writer = JSONLineWriter(capacity: text.utf8.count + 16)
         writer.string(text)
-        out += writer.finish()
+        out += writer.bytes
     }
 
     static func canonicalOrder(of keys: [String]) -> [String] {

@@ -3,7 +3,7 @@
 /// A JSON value (RFC 8259) whose objects keep the order of their keys.
 ///
 /// Numbers are IEEE doubles, as in the JavaScript that managed settings and checksums are compared with.
-package indirect enum JSONValue: Sendable, Hashable {
+package enum JSONValue: Sendable, Hashable {
     case null
     case bool(Bool)
     case number(Double)
@@ -55,33 +55,60 @@ package indirect enum JSONValue: Sendable, Hashable {
 
 /// The members of a JSON object, in the order in which they were added.
 package struct JSONObject: Sendable, Hashable, ExpressibleByDictionaryLiteral {
-    package private(set) var keys: [String] = []
-    private var values: [String: JSONValue] = [:]
+    private struct Member: Sendable, Hashable {
+        let key: String
+        var value: JSONValue
+    }
+
+    /// So many members are searched one by one, which is faster than a table of a few.
+    private static let fewMembers = 16
+
+    private var list: [Member] = []
+    /// Places in `list`; empty while the members are few.
+    private var places: [String: Int] = [:]
 
     package init() {}
 
     package init(dictionaryLiteral elements: (String, JSONValue)...) {
+        self.list.reserveCapacity(elements.count)
         for (key, value) in elements { self[key] = value }
+    }
+
+    private func place(of key: String) -> Int? {
+        self.places.isEmpty ? self.list.firstIndex { $0.key == key } : self.places[key]
     }
 
     /// Setting a key again keeps its place; setting `nil` removes it.
     package subscript(_ key: String) -> JSONValue? {
-        get { self.values[key] }
+        get { self.place(of: key).map { self.list[$0].value } }
         set {
-            if let newValue {
-                if self.values.updateValue(newValue, forKey: key) == nil { self.keys.append(key) }
-            } else if self.values.removeValue(forKey: key) != nil {
-                self.keys.removeAll { $0 == key }
+            switch (self.place(of: key), newValue) {
+            case (let place?, let value?): self.list[place].value = value
+            case (nil, let value?):
+                self.list.append(Member(key: key, value: value))
+                if self.list.count > Self.fewMembers { self.note() }
+            case (let place?, nil):
+                self.list.remove(at: place)
+                self.places = [:]
+                if self.list.count > Self.fewMembers { self.note() }
+            case (nil, nil): break
             }
         }
     }
 
-    package var isEmpty: Bool { self.keys.isEmpty }
-    package var count: Int { self.keys.count }
+    /// Enters the last member, or all of them, into the table.
+    private mutating func note() {
+        let first = self.places.isEmpty ? 0 : self.list.count - 1
+        for place in first..<self.list.count { self.places[self.list[place].key] = place }
+    }
+
+    package var keys: [String] { self.list.map(\.key) }
+    package var isEmpty: Bool { self.list.isEmpty }
+    package var count: Int { self.list.count }
 
     /// The members, in order.
     package var members: [(key: String, value: JSONValue)] {
-        self.keys.map { ($0, self.values[$0]!) }
+        self.list.map { ($0.key, $0.value) }
     }
 }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import Synchronization
+
 /// The span of time that a limit and a sum of spend are for. All of them begin at midnight UTC.
 package enum SpendPeriod: String, Sendable, Hashable, CaseIterable {
     case daily
@@ -8,7 +10,32 @@ package enum SpendPeriod: String, Sendable, Hashable, CaseIterable {
 
     /// The period's key in the tables: `2026-11-23`, `2026-W48` (ISO 8601, by the week's own year), `2026-11`.
     package func key(at time: Timestamp) -> String {
-        let date = CivilDate(time)
+        let day = CivilDate.day(of: time)
+        let keys = Self.lastKeys.withLock { last in
+            if last.day != day {
+                let date = CivilDate(day: day)
+                last = Keys(
+                    day: day, daily: Self.daily.key(of: date), weekly: Self.weekly.key(of: date),
+                    monthly: Self.monthly.key(of: date))
+            }
+            return last
+        }
+        return switch self {
+        case .daily: keys.daily
+        case .weekly: keys.weekly
+        case .monthly: keys.monthly
+        }
+    }
+
+    /// The keys of the day that was asked for last: they are asked for with each request.
+    private struct Keys {
+        var day = Int64.min
+        var daily = "", weekly = "", monthly = ""
+    }
+
+    private static let lastKeys = Mutex(Keys())
+
+    private func key(of date: CivilDate) -> String {
         switch self {
         case .daily: return date.description
         case .weekly:
@@ -51,8 +78,12 @@ package struct CivilDate: Sendable, Hashable, Comparable, CustomStringConvertibl
     package let dayOfMonth: Int
 
     package init(_ time: Timestamp) {
+        self.init(day: Self.day(of: time))
+    }
+
+    static func day(of time: Timestamp) -> Int64 {
         let seconds = time.seconds
-        self.init(day: seconds >= 0 ? seconds / 86400 : (seconds - 86399) / 86400)
+        return seconds >= 0 ? seconds / 86400 : (seconds - 86399) / 86400
     }
 
     /// Source: <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.

@@ -54,9 +54,8 @@ extension Timestamp: CustomStringConvertible {
         // From 0000-01-01 to 9999-12-31, as seconds since 1970.
         let seconds = min(max(self.seconds, -62_167_219_200), 253_402_300_799)
         let fraction = Int(min(max(self.milliseconds - seconds * 1000, 0), 999))
-        let day = Int(seconds >= 0 ? seconds / 86_400 : (seconds - 86_399) / 86_400)
-        let second = Int(seconds) - day * 86_400
-        let (year, month, date) = Self.civil(day)
+        let date = CivilDate(Timestamp(seconds: seconds))
+        let second = Int(seconds - date.day * 86_400)
         func put(_ value: Int, _ at: Int, _ digits: Int) {
             var rest = value
             for index in (at..<at + digits).reversed() {
@@ -64,29 +63,14 @@ extension Timestamp: CustomStringConvertible {
                 rest /= 10
             }
         }
-        put(year, 0, 4)
-        put(month, 5, 2)
-        put(date, 8, 2)
+        put(date.year, 0, 4)
+        put(date.month, 5, 2)
+        put(date.dayOfMonth, 8, 2)
         put(second / 3600, 11, 2)
         put(second / 60 % 60, 14, 2)
         put(second % 60, 17, 2)
         put(fraction, 20, 3)
         (bytes[4], bytes[7], bytes[10], bytes[13]) = (0x2D, 0x2D, 0x54, 0x3A)
         (bytes[16], bytes[19], bytes[23]) = (0x3A, 0x2E, 0x5A)
-    }
-
-    /// The Gregorian date of a day counted from 1970-01-01
-    /// (<https://howardhinnant.github.io/date_algorithms.html#civil_from_days>): years are counted from March, so that the
-    /// leap day is the last one.
-    private static func civil(_ day: Int) -> (year: Int, month: Int, date: Int) {
-        let shifted = day + 719_468
-        let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
-        let dayOfEra = shifted - era * 146_097
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let monthFromMarch = (5 * dayOfYear + 2) / 153
-        let month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9
-        let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-        return (year, month, dayOfYear - (153 * monthFromMarch + 2) / 5 + 1)
     }
 }

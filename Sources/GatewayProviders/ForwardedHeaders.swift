@@ -32,6 +32,11 @@ package enum ForwardedHeaders {
 
     /// - Parameter name: A field's name, in any case.
     package static func disposition(of name: UnsafeRawBufferPointer) -> Disposition {
+        // All names that pass begin with one of four letters.
+        switch (name.first ?? 0) | 0x20 {
+        case UInt8(ascii: "a"), UInt8(ascii: "c"), UInt8(ascii: "u"), UInt8(ascii: "x"): break
+        default: return .withheld
+        }
         for entry in self.named
         where entry.name.utf8CodeUnitCount == name.count && self.begins(name, with: entry.name) {
             return entry.disposition

@@ -4,7 +4,8 @@ package import GatewayConfig
 package import GatewayCore
 
 /// One entry of `upstreams`.
-package struct UpstreamSettings: Sendable {
+/// A class, because it is looked at with each request and never changes.
+package final class UpstreamSettings: Sendable {
     package let name: String
     package let provider: any Provider
     package let baseURL: WebURL
@@ -73,7 +74,7 @@ package struct UpstreamSettings: Sendable {
         self.headers = headers
     }
 
-    package init?(_ node: ConfigNode, registry: [any Provider.Type] = ProviderRegistry.standard) {
+    package convenience init?(_ node: ConfigNode, registry: [any Provider.Type] = ProviderRegistry.standard) {
         guard let kind = registry.first(where: { $0.name == node["provider"]?.string }),
             let url = WebURL(node["base_url"]?.string ?? kind.baseURL(node))
         else { return nil }

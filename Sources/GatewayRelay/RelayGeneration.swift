@@ -13,6 +13,8 @@ final class RelayGeneration {
     let responder: any PlainResponder
     /// One pool for each of the configuration's upstreams.
     let pools: [UpstreamPool]
+    /// For answers that have not begun.
+    let firstBytes: DeadlineQueue
     private let verifier: any BearerVerifying
     private var bearers: [String: Caller] = [:]
     /// The verifier's epoch in which `bearers` were verified.
@@ -23,6 +25,7 @@ final class RelayGeneration {
         self.configuration = configuration
         self.verifier = serving.verifier
         self.responder = serving.responder
+        self.firstBytes = DeadlineQueue(TimeAmount(configuration.firstByteTimeout), loop: loop)
         self.pools = configuration.routes.map { UpstreamPool(route: $0, loop: loop, rule: configuration.addressGuard) }
     }
 

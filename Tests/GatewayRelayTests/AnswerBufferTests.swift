@@ -61,8 +61,8 @@ struct AnswerBufferTests {
         var lines = FieldLines()
         lines.add("a", "b\r\nc: d\u{0}e\u{7F}\tä")
         lines.add("n" as StaticString, 1234)
-        #expect(String(buffer: lines.bytes) == "a: b  c: d e \tä\r\nn: 1234\r\n")
-        #expect(Array(lines.headers.map(\.name)) == ["a", "n"])
+        #expect(String(buffer: lines.buffer()) == "a: b  c: d e \tä\r\nn: 1234\r\n")
+        #expect(Array(lines.headers().map(\.name)) == ["a", "n"])
     }
 }
 

@@ -21,7 +21,15 @@ struct UsageFinder: Sendable {
     init() {}
 
     mutating func receive(_ bytes: UnsafeRawBufferPointer) {
-        for byte in bytes {
+        var at = 0
+        while at < bytes.count {
+            if self.isInString, !self.isTaking, !self.isInName, !self.isEscaped {
+                // Most of an answer is text, of which only the end matters.
+                while at < bytes.count, bytes[at] != UInt8(ascii: "\""), bytes[at] != UInt8(ascii: "\\") { at += 1 }
+                guard at < bytes.count else { return }
+            }
+            let byte = bytes[at]
+            at += 1
             if self.isInString { self.takeString(byte) } else { self.take(byte) }
         }
     }

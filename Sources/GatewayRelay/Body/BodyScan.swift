@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import CJSONScan
 internal import GatewayCore
 package import GatewayProviders
 
@@ -56,11 +57,11 @@ package struct BodyScanner {
     private static let opaqueKeys: [StaticString] = ["input", "input_schema", "input_examples", "schema"]
 
     private struct Frame {
-        let isObject: Bool
+        var isObject: Bool
         /// The place of the key under which this container stands; empty inside an array.
-        let key: Range<Int>
+        var key: Range<Int>
         /// The index under which this container stands in an array.
-        let index: Int
+        var index: Int
         var count = 0
     }
 
@@ -68,8 +69,13 @@ package struct BodyScanner {
     private let findsNestedModels: Bool
     private let listsMembers: Bool
     private var at = 0
-    private var frames: [Frame] = []
-    /// The number of frames at which an opaque key's value began; `nil` outside of one.
+    /// The containers around the innermost one.
+    private var outer: [Frame] = []
+    /// The innermost container that is open.
+    private var frame = Frame(isObject: false, key: 0..<0, index: 0)
+    /// How many containers are open.
+    private var depth = 0
+    /// The depth at which an opaque key's value began; `nil` outside of one.
     private var opaqueDepth: Int?
     private var scan = BodyScan()
     /// The member of the top level that is being read: its key, and where it and its value begin.
@@ -79,6 +85,8 @@ package struct BodyScanner {
         self.listsMembers = listsMembers
         self.bytes = bytes
         self.findsNestedModels = findsNestedModels
+        self.outer.reserveCapacity(16)
+        if listsMembers { self.scan.members.reserveCapacity(16) }
     }
 
     /// - Parameters:
@@ -96,47 +104,64 @@ package struct BodyScanner {
         guard let first = self.peek else { throw .invalidJSON }
         let isObject = first == UInt8(ascii: "{")
         try self.beginValue(key: 0..<0, index: 0)
-        while !self.frames.isEmpty { try self.step() }
+        while self.depth > 0 { try self.step() }
         self.skipSpace()
         guard self.at == self.bytes.count else { throw .invalidJSON }
         guard isObject else { throw .notAnObject }
         return self.scan
     }
 
+    @inline(__always)
     private var peek: UInt8? {
         self.at < self.bytes.count ? self.bytes[self.at] : nil
     }
 
+    @inline(__always)
     private mutating func skipSpace() {
-        while self.at < self.bytes.count {
-            switch self.bytes[self.at] {
-            case 0x20, 0x09, 0x0A, 0x0D: self.at += 1
-            default: return
+        var at = self.at
+        while at < self.bytes.count, self.bytes[at] <= 0x20 {
+            switch self.bytes[at] {
+            case 0x20, 0x09, 0x0A, 0x0D: at += 1
+            default:
+                self.at = at
+                return
             }
         }
+        self.at = at
+    }
+
+    private mutating func open(_ isObject: Bool, key: Range<Int>, index: Int) throws(BodyScanError) {
+        guard self.depth < Self.maximumDepth else { throw .invalidJSON }
+        if self.depth > 0 { self.outer.append(self.frame) }
+        self.frame = Frame(isObject: isObject, key: key, index: index)
+        self.depth += 1
+        self.at += 1
+    }
+
+    private mutating func close() {
+        self.at += 1
+        self.depth -= 1
+        if self.depth > 0 { self.frame = self.outer.removeLast() }
+        if self.depth == 1 { self.endMember() }
+        if self.opaqueDepth == self.depth { self.opaqueDepth = nil }
     }
 
     /// Reads one member, one element, or the end of the innermost container.
     private mutating func step() throws(BodyScanError) {
-        let depth = self.frames.count - 1
-        let isObject = self.frames[depth].isObject
-        let close: UInt8 = isObject ? 0x7D : 0x5D
         self.skipSpace()
         guard let byte = self.peek else { throw .invalidJSON }
-        if byte == close {
-            self.at += 1
-            self.frames.removeLast()
-            if self.frames.count == 1 { self.endMember() }
-            if self.opaqueDepth == self.frames.count { self.opaqueDepth = nil }
+        let isObject = self.frame.isObject
+        if byte == (isObject ? 0x7D : 0x5D) {
+            self.close()
             return
         }
-        if self.frames[depth].count > 0 {
+        let index = self.frame.count
+        if index > 0 {
             guard byte == 0x2C else { throw .invalidJSON }
             self.at += 1
             self.skipSpace()
         }
-        let index = self.frames[depth].count
-        self.frames[depth].count += 1
+        self.frame.count = index + 1
         guard isObject else {
             // `[1,]` ends here, because `]` begins no value.
             try self.beginValue(key: 0..<0, index: index)
@@ -150,9 +175,10 @@ package struct BodyScanner {
         guard self.peek == 0x3A else { throw .invalidJSON }
         self.at += 1
         self.skipSpace()
-        if depth == 0, self.listsMembers { self.beginMember(key) }
+        let isTop = self.depth == 1
+        if isTop, self.listsMembers { self.beginMember(key) }
         try self.member(key)
-        if depth == 0, self.frames.count == 1 { self.endMember() }
+        if isTop, self.depth == 1 { self.endMember() }
     }
 
     private static let memberKeys: [(StaticString, BodyMember.Key)] = [
@@ -174,9 +200,8 @@ package struct BodyScanner {
     }
 
     private mutating func member(_ key: Range<Int>) throws(BodyScanError) {
-        let depth = self.frames.count
         if self.is(key, "model") {
-            if depth == 1 {
+            if self.depth == 1 {
                 try self.topLevelModel()
                 return
             }
@@ -184,12 +209,12 @@ package struct BodyScanner {
                 try self.nestedModel(key)
                 return
             }
-        } else if depth == 1, self.is(key, "stream") {
+        } else if self.depth == 1, self.is(key, "stream") {
             self.scan.streams = self.peek == UInt8(ascii: "t")
         } else if self.findsNestedModels, self.opaqueDepth == nil, self.isOpaque(key) {
-            let before = self.frames.count
+            let before = self.depth
             try self.beginValue(key: key, index: 0)
-            if self.frames.count > before { self.opaqueDepth = before }
+            if self.depth > before { self.opaqueDepth = before }
             return
         }
         try self.beginValue(key: key, index: 0)
@@ -228,11 +253,9 @@ package struct BodyScanner {
     /// Reads a scalar whole, or enters a container.
     private mutating func beginValue(key: Range<Int>, index: Int) throws(BodyScanError) {
         switch self.peek {
-        case 0x7B, 0x5B:
-            guard self.frames.count < Self.maximumDepth else { throw .invalidJSON }
-            self.frames.append(Frame(isObject: self.bytes[self.at] == 0x7B, key: key, index: index))
-            self.at += 1
         case 0x22: try self.skipString()
+        case 0x7B: try self.open(true, key: key, index: index)
+        case 0x5B: try self.open(false, key: key, index: index)
         case UInt8(ascii: "t"): try self.expect("true")
         case UInt8(ascii: "f"): try self.expect("false")
         case UInt8(ascii: "n"): try self.expect("null")
@@ -249,49 +272,27 @@ package struct BodyScanner {
         self.at = end
     }
 
-    /// From the opening quote to behind the closing one. Eight bytes at a time while nothing special is among them.
+    /// From the opening quote to behind the closing one.
+    @inline(__always)
     private mutating func skipString() throws(BodyScanError) {
-        let ones: UInt64 = 0x0101_0101_0101_0101
-        let highs: UInt64 = 0x8080_8080_8080_8080
-        self.at += 1
-        while true {
-            while self.at + 8 <= self.bytes.count {
-                let word = self.bytes.loadUnaligned(fromByteOffset: self.at, as: UInt64.self)
-                let quotes = word ^ (ones &* 0x22)
-                let slashes = word ^ (ones &* 0x5C)
-                // The classic "has a zero byte" and "has a byte below 0x20" tests; a false positive only costs a byte step.
-                let special =
-                    ((quotes &- ones) & ~quotes) | ((slashes &- ones) & ~slashes) | ((word &- (ones &* 0x20)) & ~word)
-                if special & highs != 0 { break }
-                self.at += 8
+        let start = self.at + 1
+        let left = self.bytes.count - start
+        // Keys and small values are short and plain; the rest is looked at in blocks.
+        let soon = start + min(left, 24)
+        var at = start
+        while at < soon {
+            let byte = self.bytes[at]
+            if byte == 0x22 {
+                self.at = at + 1
+                return
             }
-            guard self.at < self.bytes.count else { throw .invalidJSON }
-            let byte = self.bytes[self.at]
-            self.at += 1
-            if byte == 0x22 { return }
-            if byte == 0x5C {
-                try self.skipEscape()
-            } else if byte < 0x20 {
-                throw .invalidJSON
-            }
+            if byte == 0x5C || byte < 0x20 { break }
+            at += 1
         }
-    }
-
-    private mutating func skipEscape() throws(BodyScanError) {
-        guard let byte = self.peek else { throw .invalidJSON }
-        self.at += 1
-        switch byte {
-        case 0x22, 0x5C, 0x2F, 0x62, 0x66, 0x6E, 0x72, 0x74: return
-        case 0x75:
-            guard self.at + 4 <= self.bytes.count else { throw .invalidJSON }
-            for _ in 0..<4 {
-                switch self.bytes[self.at] {
-                case 0x30...0x39, 0x41...0x46, 0x61...0x66: self.at += 1
-                default: throw .invalidJSON
-                }
-            }
-        default: throw .invalidJSON
-        }
+        let rest = self.bytes.baseAddress! + at
+        let end = cjson_string_end(rest.assumingMemoryBound(to: UInt8.self), self.bytes.count - at)
+        guard end >= 0 else { throw .invalidJSON }
+        self.at = at + end + 1
     }
 
     private mutating func skipNumber() throws(BodyScanError) {
@@ -319,15 +320,19 @@ package struct BodyScanner {
     }
 
     /// Whether a key is that word, however it is escaped.
+    @inline(__always)
     private func `is`(_ key: Range<Int>, _ word: StaticString) -> Bool {
         if key.count == word.utf8CodeUnitCount {
-            return memcmp(self.bytes.baseAddress! + key.lowerBound, word.utf8Start, key.count) == 0
+            return self.bytes[key.lowerBound] == word.utf8Start[0]
+                && memcmp(self.bytes.baseAddress! + key.lowerBound, word.utf8Start, key.count) == 0
         }
         // An escape only makes a key longer: `mod\u0065l`.
-        guard key.count > word.utf8CodeUnitCount, key.count <= word.utf8CodeUnitCount * 6, self.hasEscape(key) else {
-            return false
-        }
-        return word.withUTF8Buffer { self.text(key).utf8.elementsEqual($0) }
+        guard key.count > word.utf8CodeUnitCount, key.count <= word.utf8CodeUnitCount * 6 else { return false }
+        return self.isEscaped(key, word)
+    }
+
+    private func isEscaped(_ key: Range<Int>, _ word: StaticString) -> Bool {
+        self.hasEscape(key) && word.withUTF8Buffer { self.text(key).utf8.elementsEqual($0) }
     }
 
     private func isOpaque(_ key: Range<Int>) -> Bool {
@@ -347,7 +352,7 @@ package struct BodyScanner {
 
     private func path(to key: Range<Int>) -> String {
         var path = ""
-        for frame in self.frames.dropFirst() {
+        for frame in (self.outer + [self.frame]).dropFirst() {
             if frame.key.isEmpty {
                 path += "[\(frame.index)]"
             } else {

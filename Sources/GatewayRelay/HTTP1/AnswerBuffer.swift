@@ -15,17 +15,18 @@ enum BodyFraming {
 /// leave in one write; large ones are passed as they are.
 struct AnswerBuffer {
     private static let smallPiece = 4 << 10
+    private static let usualBody = 1 << 10
     private static let enough = 32 << 10
 
     private var gathered = ByteBuffer()
     private var framing = BodyFraming.declared
 
-    mutating func begin(_ head: FieldLines, _ framing: BodyFraming, write: (ByteBuffer) -> Void) {
+    mutating func begin(_ head: consuming FieldLines, _ framing: BodyFraming, write: (ByteBuffer) -> Void) {
         self.framing = framing
         if self.gathered.readableBytes == 0 {
-            self.gathered = head.bytes
+            self.gathered = head.buffer(room: Self.usualBody)
         } else {
-            self.put(head.bytes, write)
+            self.put(head.buffer(), write)
         }
     }
 
@@ -67,5 +68,16 @@ struct AnswerBuffer {
         }
         if let ready = self.take() { write(ready) }
         write(bytes)
+    }
+}
+
+extension ByteBuffer {
+    fileprivate mutating func writeHexadecimal(_ value: Int) {
+        var shift = (max(1, Int.bitWidth - value.leadingZeroBitCount) - 1) / 4 * 4
+        while shift >= 0 {
+            let digit = UInt8(value >> shift & 15)
+            self.writeInteger(digit < 10 ? 0x30 + digit : 0x57 + digit)
+            shift -= 4
+        }
     }
 }

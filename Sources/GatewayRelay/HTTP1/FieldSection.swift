@@ -67,25 +67,23 @@ package struct FieldSection {
         lines.reserveCapacity(16)
         var at = start
         while at < bytes.count - 2 {
-            guard let colon = self.find(0x3A, bytes, from: at), let feed = self.find(0x0A, bytes, from: at),
-                colon < feed, FieldSyntax.isToken(UnsafeRawBufferPointer(rebasing: bytes[at..<colon]))
-            else {
-                // No name, a space before the colon, or a folded line (RFC 9112 §5.1 and §5.2).
+            var colon = at
+            while FieldSyntax.isToken(bytes[colon]) { colon += 1 }
+            // No name, a space before the colon, or a folded line (RFC 9112 §5.1 and §5.2).
+            guard colon > at, bytes[colon] == 0x3A, let feed = ByteSearch.first(0x0A, bytes, from: colon) else {
                 throw .field
             }
-            let value = FieldSyntax.trimmed(UnsafeRawBufferPointer(rebasing: bytes[colon + 1..<feed - 1]))
-            guard FieldSyntax.isFieldValue(value) else { throw .field }
-            let place = value.baseAddress.map { $0 - bytes.baseAddress! } ?? colon + 1
+            var (start, end) = (colon + 1, feed - 1)
+            while start < end, bytes[start] == 0x20 || bytes[start] == 0x09 { start += 1 }
+            while end > start, bytes[end - 1] == 0x20 || bytes[end - 1] == 0x09 { end -= 1 }
+            guard FieldSyntax.isFieldValue(UnsafeRawBufferPointer(rebasing: bytes[start..<end])) else { throw .field }
             lines.append(
                 Line(
-                    name: Int32(at), nameCount: Int32(colon - at), value: Int32(place), valueCount: Int32(value.count)))
+                    name: Int32(truncatingIfNeeded: at), nameCount: Int32(truncatingIfNeeded: colon - at),
+                    value: Int32(truncatingIfNeeded: start), valueCount: Int32(truncatingIfNeeded: end - start)))
             at = feed + 1
         }
         return lines
-    }
-
-    private static func find(_ byte: UInt8, _ bytes: UnsafeRawBufferPointer, from start: Int) -> Int? {
-        ByteSearch.first(byte, bytes, from: start)
     }
 
     // MARK: Reading
@@ -96,7 +94,7 @@ package struct FieldSection {
     var size: Int { self.lines.reduce(0) { $0 + Int($1.nameCount) + Int($1.valueCount) + 4 } }
 
     /// Calls with the bytes of each field, in order.
-    func forEach(_ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void) {
+    func visit(_ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void) {
         self.bytes.withUnsafeReadableBytes { bytes in
             for line in self.lines { body(Self.name(line, bytes), Self.value(line, bytes)) }
         }
@@ -191,7 +189,7 @@ package struct FieldSection {
     package var headers: HTTPHeaders {
         var headers = HTTPHeaders()
         headers.reserveCapacity(self.lines.count)
-        self.forEach { name, value in
+        self.visit { name, value in
             headers.add(name: String(decoding: name, as: UTF8.self), value: String(decoding: value, as: UTF8.self))
         }
         return headers

@@ -8,11 +8,14 @@ enum FieldSyntax {
 
     /// Whether all bytes are `tchar`s, and there are some.
     static func isToken(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        for byte in bytes {
-            let set = byte < 64 ? self.lowTokens : self.highTokens
-            if byte >= 128 || (set >> UInt64(byte & 63)) & 1 == 0 { return false }
-        }
+        for byte in bytes where !self.isToken(byte) { return false }
         return !bytes.isEmpty
+    }
+
+    @inline(__always)
+    static func isToken(_ byte: UInt8) -> Bool {
+        let set = byte < 64 ? self.lowTokens : self.highTokens
+        return byte < 128 && (set >> UInt64(byte & 63)) & 1 == 1
     }
 
     /// Whether all bytes may stand in a field's value: visible characters, spaces, tabs, and bytes beyond ASCII.
@@ -34,6 +37,7 @@ enum FieldSyntax {
         return true
     }
 
+    @inline(__always)
     private static func isFieldByte(_ byte: UInt8) -> Bool {
         byte >= 0x20 && byte != 0x7F || byte == 0x09
     }

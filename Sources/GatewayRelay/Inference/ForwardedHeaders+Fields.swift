@@ -6,7 +6,7 @@ extension ForwardedHeaders {
     /// The fields that some upstream may want to know of.
     static func among(_ fields: FieldSection) -> [(name: String, value: String)] {
         var found: [(name: String, value: String)] = []
-        fields.forEach { name, value in
+        fields.visit { name, value in
             if case .withheld = self.disposition(of: name) { return }
             found.append((String(decoding: name, as: UTF8.self), String(decoding: value, as: UTF8.self)))
         }

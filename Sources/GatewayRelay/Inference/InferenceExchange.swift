@@ -16,13 +16,44 @@ final class InferenceExchange: UpstreamDelegate {
         /// Nothing has gone to the client; other upstreams may still be tried.
         case attempting
         /// Collecting the body of an answer that may or may not be the one the client gets.
-        case collecting(ResponseHead, ByteBuffer)
+        case collecting(Collection)
         /// Holding the begin of a stream until it has shown that it is none of an error.
-        case peeking(ResponseHead, held: ByteBuffer, SSESplitter)
+        case peeking(Peek)
         case relaying
-        /// Relaying a cloud provider's stream; `hasBegun` once the client has had its head.
-        case translating(ResponseHead, CloudStream, hasBegun: Bool)
+        /// Relaying a cloud provider's stream.
+        case translating(Translation)
         case finished
+    }
+
+    private final class Collection {
+        let head: ResponseHead
+        var body = ByteBuffer()
+
+        init(_ head: ResponseHead) {
+            self.head = head
+        }
+    }
+
+    private final class Peek {
+        let head: ResponseHead
+        var held = ByteBuffer()
+        var splitter = SSESplitter()
+
+        init(_ head: ResponseHead) {
+            self.head = head
+        }
+    }
+
+    private final class Translation {
+        let head: ResponseHead
+        var stream: CloudStream
+        /// Whether the client has had a head.
+        var hasBegun = false
+
+        init(_ head: ResponseHead, _ stream: CloudStream) {
+            self.head = head
+            self.stream = stream
+        }
     }
 
     /// An answer that was not good enough to relay at once, as the client would get it.
@@ -65,7 +96,7 @@ final class InferenceExchange: UpstreamDelegate {
     private var upstream: UpstreamConnection?
     /// Tells the callbacks of an attempt that was given up from those of the current one.
     private var attempt = 0
-    private var deadline: Scheduled<Void>?
+    private let deadline = DeadlineQueue.Entry()
     private var retriedFresh = false
     private var retriedCredential = false
     /// What was sent to the current upstream.
@@ -434,22 +465,29 @@ final class InferenceExchange: UpstreamDelegate {
     }
 
     private func scheduleDeadline(_ attempt: Int) {
-        self.deadline?.cancel()
-        let bound = NIOLoopBound(self, eventLoop: self.connection.loop.loop)
-        let amount = TimeAmount(self.configuration.firstByteTimeout)
-        self.deadline = self.connection.loop.loop.scheduleTask(in: amount) {
-            let exchange = bound.value
-            guard exchange.attempt == attempt else { return }
-            if case .collecting(let head, _) = exchange.phase {
-                exchange.dropUpstream()
-                exchange.attemptFailed(.status(head.status))
-                return
-            }
-            guard case .attempting = exchange.phase else { return }
-            exchange.dropUpstream()
-            exchange.configuration.health.wasSilent(exchange.candidates[exchange.next].upstream, now: .now)
-            exchange.attemptFailed(.noAnswer("no answer within \(amount.nanoseconds / 1_000_000) ms"))
+        self.generation.firstBytes.begin(self.deadline, now: .now()) { [unowned self] in self.deadlineCame(attempt) }
+    }
+
+    private func deadlineCame(_ attempt: Int) {
+        guard self.attempt == attempt else { return }
+        if case .collecting(let collection) = self.phase {
+            self.dropUpstream()
+            self.attemptFailed(.status(collection.head.status))
+            return
         }
+        guard case .attempting = self.phase else { return }
+        self.dropUpstream()
+        self.configuration.health.wasSilent(self.candidates[self.next].upstream, now: .now)
+        let amount = TimeAmount(self.configuration.firstByteTimeout)
+        self.attemptFailed(.noAnswer("no answer within \(amount.nanoseconds / 1_000_000) ms"))
+    }
+
+    private func endDeadline() {
+        self.generation.firstBytes.end(self.deadline)
+    }
+
+    deinit {
+        self.endDeadline()
     }
 
     private func connected(_ result: Result<UpstreamConnection, any Error>, _ attempt: Int) {
@@ -475,8 +513,7 @@ final class InferenceExchange: UpstreamDelegate {
     }
 
     private func attemptFailed(_ reason: FailedAttempt.Reason) {
-        self.deadline?.cancel()
-        self.deadline = nil
+        self.endDeadline()
         self.upstream = nil
         self.phase = .attempting
         self.ledger.record(FailedAttempt(upstream: self.currentUpstream.name, reason: reason))
@@ -559,17 +596,16 @@ final class InferenceExchange: UpstreamDelegate {
         let mustCollect = !self.passesAnswers && (!isGood || self.request?.answer == .bedrockCount)
         if self.movesOn(status) || mustCollect {
             // The deadline goes on: an upstream that stalls in its error must not hold the request.
-            self.phase = .collecting(head, ByteBuffer())
+            self.phase = .collecting(Collection(head))
             return
         }
-        self.deadline?.cancel()
-        self.deadline = nil
+        self.endDeadline()
         self.lastPart = self.connection.loop.now
         let isStream = head.isEventStream
         if !self.passesAnswers, isStream {
-            self.phase = .translating(head, CloudStream(self.request?.answer ?? .messages), hasBegun: false)
+            self.phase = .translating(Translation(head, CloudStream(self.request?.answer ?? .messages)))
         } else if self.passesAnswers, isStream, isGood, self.next + 1 < self.candidates.count {
-            self.phase = .peeking(head, held: ByteBuffer(), SSESplitter())
+            self.phase = .peeking(Peek(head))
         } else {
             self.beginRelaying(head)
         }
@@ -690,51 +726,41 @@ final class InferenceExchange: UpstreamDelegate {
         case .relaying:
             self.lastPart = self.connection.loop.now
             self.pass(bytes, framed: framed)
-        case .collecting(let head, var body):
-            self.phase = .attempting
-            let room = Self.storedBodyLimit - body.readableBytes
-            body.writeImmutableBuffer(bytes.getSlice(at: bytes.readerIndex, length: min(room, bytes.readableBytes))!)
-            self.phase = .collecting(head, body)
-        case .peeking(let head, var held, var splitter):
-            self.phase = .attempting
-            held.writeImmutableBuffer(bytes)
-            splitter.receive(bytes)
+        case .collecting(let collection):
+            let room = Self.storedBodyLimit - collection.body.readableBytes
+            collection.body.writeImmutableBuffer(
+                bytes.getSlice(at: bytes.readerIndex, length: min(room, bytes.readableBytes))!)
+        case .peeking(let peek):
+            peek.held.writeImmutableBuffer(bytes)
+            peek.splitter.receive(bytes)
             self.lastPart = self.connection.loop.now
-            self.peek(head, held, splitter)
-        case .translating(let head, var stream, let hasBegun):
-            self.phase = .attempting
+            self.look(peek)
+        case .translating(let translation):
             self.lastPart = self.connection.loop.now
-            let steps = stream.receive(bytes)
-            self.phase = .translating(head, stream, hasBegun: hasBegun)
-            self.carryOut(steps)
+            self.carryOut(translation.stream.receive(bytes), translation)
         case .deciding, .attempting, .finished: break
         }
     }
 
     /// Looks for the first event that says something: an error there is this upstream's failure, and another may do
     /// better.
-    private func peek(_ head: ResponseHead, _ held: ByteBuffer, _ splitter: SSESplitter) {
-        var splitter = splitter
-        while let event = splitter.next() {
+    private func look(_ peek: Peek) {
+        while let event = peek.splitter.next() {
             if let type = event.errorType {
-                self.streamFailedEarly(head, type: type, body: event.data)
+                self.streamFailedEarly(peek.head, type: type, body: event.data)
                 return
             }
             if event.isContent {
-                self.release(head, held)
+                self.release(peek)
                 return
             }
         }
-        if held.readableBytes > Self.peekLimit {
-            self.release(head, held)
-        } else {
-            self.phase = .peeking(head, held: held, splitter)
-        }
+        if peek.held.readableBytes > Self.peekLimit { self.release(peek) }
     }
 
-    private func release(_ head: ResponseHead, _ held: ByteBuffer) {
-        self.beginRelaying(head)
-        self.pass(held)
+    private func release(_ peek: Peek) {
+        self.beginRelaying(peek.head)
+        self.pass(peek.held)
     }
 
     /// An error before any content: as if the upstream had answered with its status.
@@ -755,7 +781,7 @@ final class InferenceExchange: UpstreamDelegate {
             self.attemptFailed(.status(status))
             return
         }
-        self.deadline?.cancel()
+        self.endDeadline()
         self.phase = .finished
         self.ticket?.release()
         if status < 429 { self.noteServed() }
@@ -772,17 +798,17 @@ final class InferenceExchange: UpstreamDelegate {
         return own.contains(status) || status == 401
     }
 
-    private func carryOut(_ steps: [CloudStream.Step]) {
+    private func carryOut(_ steps: [CloudStream.Step], _ translation: Translation) {
         for step in steps {
-            guard case .translating(let head, let stream, let hasBegun) = self.phase else { return }
+            guard case .translating = self.phase else { return }
             switch step {
             case .events(let bytes):
-                if !hasBegun {
+                if !translation.hasBegun {
                     // Pings and comments wait with the head for the first event that says something.
                     self.held.writeImmutableBuffer(bytes)
-                    guard stream.hasContent else { continue }
-                    self.beginTranslating(head)
-                    self.phase = .translating(head, stream, hasBegun: true)
+                    guard translation.stream.hasContent else { continue }
+                    self.beginTranslating(translation.head)
+                    translation.hasBegun = true
                     self.pass(self.held)
                     self.held = ByteBuffer()
                 } else {
@@ -792,14 +818,15 @@ final class InferenceExchange: UpstreamDelegate {
                 self.warn(
                     "upstream stream error",
                     ["upstream": "\(self.currentUpstream.name)", "type": "\(type)", "reason": "\(detail)"])
-                if hasBegun {
+                if translation.hasBegun {
                     self.dropUpstream()
                     self.endWithError(type: type, message: "upstream error", reason: detail)
                 } else {
                     self.held = ByteBuffer()
                     let envelope = ErrorEnvelope(status: ErrorStatus.of(type), type: type, message: "upstream error")
                     self.dropUpstream()
-                    self.settle(head, status: envelope.status, .error(envelope, requestID: self.requestID))
+                    self.settle(
+                        translation.head, status: envelope.status, .error(envelope, requestID: self.requestID))
                 }
                 return
             }
@@ -823,17 +850,15 @@ final class InferenceExchange: UpstreamDelegate {
         self.upstream = nil
         switch self.phase {
         case .relaying: self.completed()
-        case .collecting(let head, let body): self.collected(head, body)
-        case .peeking(let head, let held, _):
-            self.release(head, held)
+        case .collecting(let collection): self.collected(collection.head, collection.body)
+        case .peeking(let peek):
+            self.release(peek)
             self.completed()
-        case .translating(let head, var stream, let hasBegun):
-            let steps = stream.finish()
-            self.phase = .translating(head, stream, hasBegun: hasBegun)
-            self.carryOut(steps)
-            guard case .translating(_, _, let hasBegunNow) = self.phase else { return }
-            if !hasBegunNow {
-                self.beginTranslating(head)
+        case .translating(let translation):
+            self.carryOut(translation.stream.finish(), translation)
+            guard case .translating = self.phase else { return }
+            if !translation.hasBegun {
+                self.beginTranslating(translation.head)
                 self.pass(self.held)
             }
             self.completed()
@@ -919,11 +944,12 @@ final class InferenceExchange: UpstreamDelegate {
             } else {
                 self.attemptFailed(.noAnswer(reason))
             }
-        case .collecting(let head, _): self.attemptFailed(.status(head.status))
-        case .peeking, .translating(_, _, hasBegun: false):
+        case .collecting(let collection): self.attemptFailed(.status(collection.head.status))
+        case .translating(let translation) where translation.hasBegun: self.interrupted(reason)
+        case .peeking, .translating:
             self.held = ByteBuffer()
             self.attemptFailed(.noAnswer(reason))
-        case .relaying, .translating: self.interrupted(reason)
+        case .relaying: self.interrupted(reason)
         case .deciding, .finished: break
         }
     }
@@ -944,19 +970,19 @@ final class InferenceExchange: UpstreamDelegate {
             return
         }
         switch self.phase {
-        case .translating(let head, let stream, let hasBegun)
+        case .translating(let translation)
         where silence >= Self.pingInterval && now - self.lastPing >= Self.pingInterval:
             self.lastPing = now
-            if !hasBegun {
-                self.beginTranslating(head)
-                self.phase = .translating(head, stream, hasBegun: true)
+            if !translation.hasBegun {
+                self.beginTranslating(translation.head)
+                translation.hasBegun = true
                 self.pass(self.held)
                 self.held = ByteBuffer()
             }
             self.connection.writeAnswer(Self.ping)
             self.connection.flushIfNeeded()
-        case .peeking(let head, let held, _) where silence >= Self.pingInterval:
-            self.release(head, held)
+        case .peeking(let peek) where silence >= Self.pingInterval:
+            self.release(peek)
             self.connection.flushIfNeeded()
         default: return
         }
@@ -1021,10 +1047,14 @@ final class InferenceExchange: UpstreamDelegate {
 
     /// The client is gone: the upstream is cancelled in the same turn.
     func clientLeft() {
-        self.deadline?.cancel()
+        self.endDeadline()
         self.attempt += 1
         switch self.phase {
-        case .peeking, .translating(_, _, hasBegun: false):
+        case .translating(let translation) where translation.hasBegun:
+            self.phase = .finished
+            self.closeTicket(isWhole: false)
+            self.conclude(.abandoned)
+        case .peeking, .translating:
             // The upstream has begun to work, and charges for it.
             self.phase = .finished
             self.endAttempt(error: AnswerOutcome.abandoned.rawValue)
@@ -1040,7 +1070,7 @@ final class InferenceExchange: UpstreamDelegate {
         case .deciding:
             self.phase = .finished
             self.ticket?.release()
-        case .relaying, .translating:
+        case .relaying:
             self.phase = .finished
             self.closeTicket(isWhole: false)
             self.conclude(.abandoned)

@@ -49,7 +49,7 @@ enum ResponseFilter {
     static func pass(_ head: ResponseHead, into lines: inout FieldLines) -> Passed {
         let isDecoded = self.isDecoded(head)
         var passed = Passed()
-        head.fields.forEach { name, value in
+        head.fields.visit { name, value in
             if self.isWithheld(name) { return }
             if FieldSyntax.matches(name, "content-length") {
                 // It is the compressed body's.
@@ -67,6 +67,6 @@ enum ResponseFilter {
     static func headers(of head: ResponseHead) -> HTTPHeaders {
         var lines = FieldLines()
         _ = self.pass(head, into: &lines)
-        return lines.headers
+        return lines.headers()
     }
 }

@@ -18,10 +18,27 @@ final class ServerConnection {
 
         let head: RequestHead
         let target: RequestTarget
-        let requestID: RequestID
         let destination: Destination
         let generation: RelayGeneration
-        var body: ByteBuffer
+        var body = ByteBuffer()
+
+        /// - Returns: Whether that much was declared: HTTP/2 frames a body without saying how long it is, and what was
+        ///   not declared is not taken.
+        mutating func take(_ bytes: ByteBuffer, _ allocator: ByteBufferAllocator) -> Bool {
+            let length = self.head.contentLength
+            guard self.body.readableBytes + bytes.readableBytes <= length else { return false }
+            if bytes.readableBytes == length {
+                self.body = bytes
+                return true
+            }
+            if self.body.capacity == 0 {
+                // Memory is given to developers' bodies ahead, and to strangers' as they come.
+                let isKnown = if case .inference = self.destination { true } else { false }
+                self.body = allocator.buffer(capacity: min(length, isKnown ? 1 << 20 : 1024))
+            }
+            self.body.writeImmutableBuffer(bytes)
+            return true
+        }
     }
 
     /// Whose bearer this connection carried last.
@@ -39,7 +56,7 @@ final class ServerConnection {
     private enum State {
         /// Waiting for a request.
         case idle
-        case receiving(Incoming)
+        case receiving
         /// The request is whole and being answered.
         case answering
         /// The answer is out, the rest of the request is being thrown away.
@@ -56,6 +73,8 @@ final class ServerConnection {
     private let shared: RelayLoop
     private var channel: (any Channel)!
     private var state = State.idle
+    /// The request that is coming in.
+    private var incoming: Incoming?
     private var peer: IPAddress = IPAddress(bytes: [0, 0, 0, 0])!
     private var parser = RequestParser()
     /// What has come and was not read yet.
@@ -119,6 +138,7 @@ final class ServerConnection {
         self.task = nil
         let exchange = self.exchange
         self.exchange = nil
+        self.incoming = nil
         self.state = .closing
         exchange?.clientLeft()
         if self.measured != nil {
@@ -233,29 +253,15 @@ final class ServerConnection {
     func handle(_ event: RequestParser.Event) {
         switch (event, self.state) {
         case (.head(let head), .idle): self.begin(head)
-        case (.body(let bytes), .receiving(var incoming)):
-            // HTTP/2 frames a body without saying how long it is: what was not declared is not taken.
-            let length = incoming.head.contentLength
-            guard incoming.body.readableBytes + bytes.readableBytes <= length else {
+        case (.body(let bytes), .receiving):
+            if self.incoming?.take(bytes, self.channel.allocator) != true {
                 self.channel.close(promise: nil)
                 return
             }
-            // The old value must be gone before the buffer grows, or each append copies it.
-            self.state = .idle
-            if bytes.readableBytes == length {
-                incoming.body = bytes
-            } else {
-                if incoming.body.capacity == 0 {
-                    // Memory is given to developers' bodies ahead, and to strangers' as they come.
-                    let isKnown = if case .inference = incoming.destination { true } else { false }
-                    incoming.body = self.channel.allocator.buffer(capacity: min(length, isKnown ? 1 << 20 : 1024))
-                }
-                incoming.body.writeImmutableBuffer(bytes)
-            }
             self.progressed()
-            self.state = .receiving(incoming)
-        case (.end, .receiving(let incoming)):
+        case (.end, .receiving):
             self.state = .answering
+            guard let incoming = self.incoming.take() else { return }
             self.answer(incoming)
         case (.body, .discarding): self.progressed()
         case (.end, .discarding): self.ready()
@@ -362,10 +368,8 @@ final class ServerConnection {
         if head.contentLength > 0, head.fields.lists("100-continue", under: "expect") {
             self.writeInterim(.continue)
         }
-        self.state = .receiving(
-            Incoming(
-                head: head, target: target, requestID: self.requestID, destination: destination,
-                generation: generation, body: ByteBuffer()))
+        self.incoming = Incoming(head: head, target: target, destination: destination, generation: generation)
+        self.state = .receiving
     }
 
     /// Developers send the same bearer with each request, so what was verified last is compared first.
@@ -460,7 +464,7 @@ final class ServerConnection {
             let exchange = InferenceExchange(
                 connection: self, generation: incoming.generation, caller: caller, endpoint: endpoint,
                 target: incoming.target,
-                head: incoming.head, body: incoming.body, requestID: incoming.requestID)
+                head: incoming.head, body: incoming.body, requestID: self.requestID)
             self.exchange = exchange
             exchange.start()
         case .plain(var request):
@@ -561,7 +565,9 @@ final class ServerConnection {
         "Strict-Transport-Security: max-age=31536000; includeSubDomains\r\n"
 
     /// Completes the head of an answer with the gateway's own fields, and begins the answer.
-    func beginAnswer(status: HTTPResponseStatus, _ fields: FieldLines, _ framing: BodyFraming, hasDate: Bool = false) {
+    func beginAnswer(
+        status: HTTPResponseStatus, _ fields: consuming FieldLines, _ framing: BodyFraming, hasDate: Bool = false,
+    ) {
         var head = fields
         head.add(lines: Self.security)
         if self.shared.current.configuration.edge.terminatesTLS { head.add(lines: Self.transportSecurity) }
@@ -577,12 +583,12 @@ final class ServerConnection {
         self.begin(status, head, framing)
     }
 
-    private func begin(_ status: HTTPResponseStatus, _ fields: FieldLines, _ framing: BodyFraming) {
+    private func begin(_ status: HTTPResponseStatus, _ fields: consuming FieldLines, _ framing: BodyFraming) {
+        var head = fields
         if self.isStream {
-            let head = HTTPResponseHead(version: .http1_1, status: status, headers: fields.headers)
+            let head = HTTPResponseHead(version: .http1_1, status: status, headers: head.headers())
             self.channel.write(HTTPServerResponsePart.head(head), promise: nil)
         } else {
-            var head = fields
             head.add(lines: "\r\n")
             self.outbox.begin(head, framing) { self.channel.write($0, promise: nil) }
         }
@@ -622,8 +628,11 @@ final class ServerConnection {
     func flushIfNeeded() {
         guard self.needsFlush else { return }
         self.needsFlush = false
-        self.passOutbox()
-        self.channel.flush()
+        if let ready = self.outbox.take() {
+            self.channel.writeAndFlush(ready, promise: nil)
+        } else {
+            self.channel.flush()
+        }
     }
 
     /// The answer is whole.

@@ -34,7 +34,8 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
 
     private(set) var channel: (any Channel)?
     private var state = State.idle
-    private weak var delegate: (any UpstreamDelegate)?
+    /// Held while its exchange runs, and never longer.
+    private var delegate: (any UpstreamDelegate)?
     private var parser = ResponseParser()
     /// What has come and was not read yet.
     private var inbox = ByteBuffer()
@@ -81,7 +82,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
         if self.isReused { self.idleTime = .now() - self.idleSince }
         let length = slices.reduce(0) { $0 + $1.readableBytes }
         self.hasLargeRequest = length > Self.smallBody
-        var lines = FieldLines(capacity: 1024 + (self.hasLargeRequest ? 0 : length))
+        var lines = FieldLines(capacity: 1536 + (self.hasLargeRequest ? 0 : length))
         lines.addRequestLine(prefix: self.absoluteForm?.prefix ?? "", target: request.target)
         for (name, value) in request.signed(slices, credential) { lines.add(name, value) }
         if let authorization = self.absoluteForm?.authorization {
@@ -89,13 +90,12 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
         }
         lines.add("content-length", length)
         lines.add(lines: "\r\n")
-        var head = lines.bytes
         guard self.hasLargeRequest else {
-            for slice in slices { head.writeImmutableBuffer(slice) }
-            channel.writeAndFlush(head, promise: nil)
+            for slice in slices { lines.add(body: slice) }
+            channel.writeAndFlush(lines.buffer(), promise: nil)
             return
         }
-        channel.write(head, promise: nil)
+        channel.write(lines.buffer(), promise: nil)
         for slice in slices where slice.readableBytes > 0 { channel.write(slice, promise: nil) }
         channel.flush()
     }

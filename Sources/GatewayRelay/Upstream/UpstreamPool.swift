@@ -151,9 +151,7 @@ final class UpstreamPool {
             try Self.addTLS(tls, host: self.route.url.host, to: channel)
         }
         let connection = UpstreamConnection(
-            onIdle: { [weak self] connection in
-                if let self { self.release(connection) } else { connection.abandon() }
-            }, absoluteForm: self.route.absoluteForm)
+            onIdle: { connection in self.release(connection) }, absoluteForm: self.route.absoluteForm)
         try operations.addHandler(connection)
     }
 

@@ -47,6 +47,7 @@ _claude() {
         ":--model") COMPREPLY=(); return ;;
         ":--max-tokens") COMPREPLY=(); return ;;
         " gateway:--config"|" gateway:-c") COMPREPLY=($(compgen -f -- "$cur")); return ;;
+        " gateway:--health") COMPREPLY=(); return ;;
         " gateway:--host") COMPREPLY=(); return ;;
         " gateway:--port") COMPREPLY=(); return ;;
         " login:--fingerprint") COMPREPLY=(); return ;;
@@ -93,7 +94,7 @@ _claude() {
     esac
     case "$path" in
         "") COMPREPLY=($(compgen -W "gateway login logout whoami models settings token spend admin config completion --print -p --model --max-tokens --json --version -V --help -h" -- "$cur")) ;;
-        " gateway") COMPREPLY=($(compgen -W "--config -c --watch --dev --host --port --help -h" -- "$cur")) ;;
+        " gateway") COMPREPLY=($(compgen -W "--config -c --watch --health --dev --host --port --help -h" -- "$cur")) ;;
         " login") COMPREPLY=($(compgen -W "--no-browser --no-qr --fingerprint --json --help -h" -- "$cur")) ;;
         " logout") COMPREPLY=($(compgen -W "--help -h" -- "$cur")) ;;
         " whoami") COMPREPLY=($(compgen -W "--json --help -h" -- "$cur")) ;;

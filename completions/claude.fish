@@ -21,6 +21,7 @@ complete -c claude -n '__fish_use_subcommand' -l version -s V -d 'Print the vers
 complete -c claude -n '__fish_use_subcommand' -l help -s h -d 'Show this help.'
 complete -c claude -n '__fish_seen_subcommand_from gateway' -l config -s c -r -F -d 'The configuration, gateway.yaml(5).'
 complete -c claude -n '__fish_seen_subcommand_from gateway' -l watch -d 'Take the configuration over when it, or a file that it names, changes. SIGHUP does so at any time.'
+complete -c claude -n '__fish_seen_subcommand_from gateway' -l health -x -d 'Ask a gateway that runs, such as http://127.0.0.1:8080/healthz, and exit with 0 if it is well and 1 if not: a healthcheck for containers.'
 complete -c claude -n '__fish_seen_subcommand_from gateway' -l dev -d 'Run a whole gateway on this machine without a configuration, to try it.'
 complete -c claude -n '__fish_seen_subcommand_from gateway' -l host -x -d 'With --dev, the loopback address to listen on. Default: 127.0.0.1.'
 complete -c claude -n '__fish_seen_subcommand_from gateway' -l port -x -d 'With --dev, the port to listen on. Default: 8787.'

@@ -21,14 +21,28 @@ enum GatewayServerCommand: Command {
                 help:
                     "Take the configuration over when it, or a file that it names, changes. SIGHUP does so at any time."
             ),
+            OptionSpec(
+                "health", value: "URL",
+                help:
+                    "Ask a gateway that runs, such as http://127.0.0.1:8080/healthz, and exit with 0 if it is well and 1 if not: a healthcheck for containers."
+            ),
             OptionSpec("dev", help: "Run a whole gateway on this machine without a configuration, to try it."),
             OptionSpec(
                 "host", value: "ADDRESS", help: "With --dev, the loopback address to listen on. Default: 127.0.0.1."),
             OptionSpec("port", value: "PORT", help: "With --dev, the port to listen on. Default: 8787."),
         ],
-        examples: ["claude gateway --config gateway.yaml", "claude gateway --dev --port 8080"])
+        examples: [
+            "claude gateway --config gateway.yaml", "claude gateway --dev --port 8080",
+            "claude gateway --health http://127.0.0.1:8080/healthz",
+        ])
 
     static func run(_ invocation: Invocation, in terminal: Terminal) async throws -> ExitCode {
+        if let url = invocation.value("health") {
+            for option in ["config", "watch", "dev", "host", "port"] where invocation.has(option) {
+                throw ClientFailure.badRequest("--health starts no gateway; leave out --\(option), or --health.")
+            }
+            return try await HealthProbe.run(url, in: terminal)
+        }
         if invocation.has("dev") {
             guard !invocation.has("config"), !invocation.has("watch") else {
                 throw ClientFailure.badRequest(

@@ -48,6 +48,26 @@ struct ClientCommandTests {
         return await login
     }
 
+    @Test("ask whether a gateway is well, as a container's healthcheck does")
+    func health() async throws {
+        try await withGateway { gateway in
+            try await self.withHome { home in
+                let well = await self.run(["gateway", "--health", gateway.base + "/healthz"], home: home)
+                #expect(well.code == .success && well.err.isEmpty, "\(well.err)")
+                let wrong = await self.run(["gateway", "--health", gateway.base + "/v1/models"], home: home)
+                #expect(wrong.code == .failure)
+                #expect(wrong.err.hasSuffix("answers with status 401\n"), "\(wrong.err)")
+                let nobody = await self.run(["gateway", "--health", "http://127.0.0.1:1/healthz"], home: home)
+                #expect(nobody.code == .failure && nobody.err.hasPrefix("claude gateway: "), "\(nobody.err)")
+                let noURL = await self.run(["gateway", "--health", "healthz"], home: home)
+                #expect(noURL.code == .usage, "\(noURL.err)")
+                let both = await self.run(
+                    ["gateway", "--health", gateway.base, "--config", "gateway.yaml"], home: home)
+                #expect(both.code == .usage, "\(both.err)")
+            }
+        }
+    }
+
     @Test("sign in, tell who, list models and settings, send a message, and sign out")
     func wholeWay() async throws {
         let upstream = try await ScriptedServer { request in

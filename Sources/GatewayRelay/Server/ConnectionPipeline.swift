@@ -17,7 +17,8 @@ enum ConnectionPipeline {
 
     static func addTLS(_ context: NIOSSLContext, to channel: any Channel, _ shared: RelayLoop) throws {
         let bound = NIOLoopBound(shared, eventLoop: shared.loop)
-        // Until the handshake is over there is nobody else to notice that nothing comes.
+        // Until the handshake is over, and with HTTP/2 until the first stream opens, there is nobody else to notice that
+        // nothing comes.
         let limit = TimeAmount(shared.current.configuration.edge.timeouts.firstRequest)
         let deadline = shared.loop.scheduleTask(in: limit) { channel.close(promise: nil) }
         channel.closeFuture.whenComplete { _ in deadline.cancel() }
@@ -25,11 +26,11 @@ enum ConnectionPipeline {
         try operations.addHandler(NIOSSLServerHandler(context: context))
         try operations.addHandler(
             ApplicationProtocolNegotiationHandler { result, channel in
-                deadline.cancel()
-                return channel.eventLoop.makeCompletedFuture {
+                channel.eventLoop.makeCompletedFuture {
                     if case .negotiated("h2") = result {
-                        try self.addHTTP2(to: channel, bound.value)
+                        try self.addHTTP2(to: channel, bound.value, deadline)
                     } else {
+                        deadline.cancel()
                         try self.addHTTP1(to: channel, bound.value)
                     }
                 }
@@ -40,7 +41,10 @@ enum ConnectionPipeline {
         try channel.pipeline.syncOperations.addHandler(HTTP1ConnectionHandler(shared))
     }
 
-    private static func addHTTP2(to channel: any Channel, _ shared: RelayLoop) throws {
+    /// - Parameter firstStream: Closes the connection unless it is cancelled by then.
+    private static func addHTTP2(
+        to channel: any Channel, _ shared: RelayLoop, _ firstStream: Scheduled<Void>,
+    ) throws {
         let edge = shared.current.configuration.edge
         var connection = NIOHTTP2Handler.ConnectionConfiguration()
         connection.initialSettings = [
@@ -57,20 +61,24 @@ enum ConnectionPipeline {
         let management = NIOHTTP2ServerConnectionManagementHandler(
             eventLoop: shared.loop,
             configuration: .init(
-                maxIdleTime: TimeAmount(edge.timeouts.idle), maxAge: nil, maxGraceTime: nil,
+                maxIdleTime: TimeAmount(edge.timeouts.idle), maxAge: nil,
+                maxGraceTime: TimeAmount(edge.timeouts.stall),
                 keepalive: .init(pingInterval: .seconds(120), ackTimeout: .seconds(30))))
         let bound = NIOLoopBound(shared, eventLoop: shared.loop)
         let operations = channel.pipeline.syncOperations
+        let watch = ConnectionErrors.GoAwayWatch()
+        try operations.addHandler(watch)
         _ = try operations.configureHTTP2Pipeline(
             mode: .server, connectionConfiguration: connection, streamConfiguration: stream,
             streamDelegate: management.http2StreamDelegate
         ) { stream in
-            stream.eventLoop.makeCompletedFuture {
+            firstStream.cancel()
+            return stream.eventLoop.makeCompletedFuture {
                 try stream.pipeline.syncOperations.addHandler(HTTP2FramePayloadToHTTP1ServerCodec())
                 try stream.pipeline.syncOperations.addHandler(StreamConnectionHandler(bound.value))
             }
         }
-        try operations.addHandler(management)
+        try operations.addHandlers([management, ConnectionErrors.Closer(watch)])
         shared.openedMultiplexed(channel)
     }
 }

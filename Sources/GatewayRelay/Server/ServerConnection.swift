@@ -310,7 +310,8 @@ final class ServerConnection {
         self.keepsAlive = head.keepsAlive
         self.isHead = head.method == .HEAD
         self.requestID = RequestID(chosenByClient: head.fields.first("x-client-request-id"))
-        if !head.isOld, head.fields.count("host") != 1 {
+        let hosts = head.fields.count("host")
+        guard head.isOld ? hosts <= 1 : hosts == 1, head.fields.withFirst("host", HostSyntax.isValid) ?? true else {
             self.refuseMalformed()
             return
         }

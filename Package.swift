@@ -135,7 +135,8 @@ let package = Package(
         .target(
             name: "GatewayRelay",
             dependencies: [
-                "CJSONScan", "CZlib", "GatewayCore", "GatewayMetering", "GatewayPolicy", "GatewayProviders", log, crypto,
+                "CJSONScan", "CZlib", "GatewayCore", "GatewayMetering", "GatewayPolicy", "GatewayProviders", log,
+                crypto,
                 .product(name: "NIOExtras", package: "swift-nio-extras"),
                 .product(name: "NIOHTTP2", package: "swift-nio-http2"),
                 .product(name: "NIOTLS", package: "swift-nio"),
@@ -172,7 +173,13 @@ let package = Package(
         ),
         .executableTarget(
             name: "claude", dependencies: ["ClaudeCommands"], swiftSettings: strict,
-            linkerSettings: [.unsafeFlags(["-static-stdlib", "-lCoreFoundation", "-l_FoundationICU", "-l_FoundationCShims", "-l_FoundationCollections"], .when(platforms: [.linux], configuration: .release))]),
+            linkerSettings: [
+                .unsafeFlags(
+                    [
+                        "-static-stdlib", "-lCoreFoundation", "-l_FoundationICU", "-l_FoundationCShims",
+                        "-l_FoundationCollections",
+                    ], .when(platforms: [.linux], configuration: .release))
+            ]),
 
         // Tests.
         .target(

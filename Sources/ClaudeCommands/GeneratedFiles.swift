@@ -22,6 +22,8 @@ package enum GeneratedFiles {
             ("man/claude-gateway.1", pages.page(for: ["gateway"], sections: self.server + self.common)),
             ("man/gateway.yaml.5", self.configurationPage(pages)),
             ("gateway.yaml.sample", SampleRenderer.sample(GatewaySettings.section)),
+            ("docs/protocol.md", ProtocolDocument.text),
+            ("docs/configuration.md", ConfigurationPage.markdown(GatewaySettings.section)),
         ]
     }
 

@@ -15,21 +15,28 @@ struct EntraGroups: Sendable {
 
     let graphURL: String
     let client: OutboundClient
+    /// `oidc.use_proxy`.
+    let usesProxy: Bool
 
     /// The groups' object ids, as tokens have them.
     func groups(with token: Secret) async throws(SignInFailure) -> [String] {
         let origin = WebURL(self.graphURL)?.origin
-        var next: String? = self.graphURL + "/v1.0/me/transitiveMemberOf/microsoft.graph.group?$select=id&$top=999"
+        var next: String? =
+            self.graphURL + "/v1.0/me/transitiveMemberOf/microsoft.graph.group?$count=true&$select=id&$top=999"
         var groups: [String] = []
         for _ in 0..<Self.maximumPages {
             guard let url = next else { return groups }
             let response: OutboundResponse
             do {
-                response = try await self.client.send(
-                    OutboundRequest(
-                        "GET", url,
-                        headers: [("authorization", "Bearer " + token.reveal()), ("accept", "application/json")],
-                        timeout: Self.requestTimeout))
+                var request = OutboundRequest(
+                    "GET", url,
+                    headers: [
+                        ("authorization", "Bearer " + token.reveal()), ("accept", "application/json"),
+                        // Without it, and without $count, Graph does not take a type in the path.
+                        ("consistencylevel", "eventual"),
+                    ], timeout: Self.requestTimeout)
+                request.prepareProxy(self.usesProxy)
+                response = try await self.client.send(request)
             } catch {
                 throw .unavailable("entra_groups: \(error)")
             }

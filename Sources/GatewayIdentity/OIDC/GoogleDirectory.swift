@@ -61,11 +61,14 @@ package actor GoogleDirectory {
 
     private let settings: Settings
     private let client: OutboundClient
+    /// `oidc.use_proxy`.
+    private let usesProxy: Bool
     private var token: (value: Secret, expiresAt: Int64)?
 
-    package init(settings: Settings, client: OutboundClient) {
+    package init(settings: Settings, client: OutboundClient, usesProxy: Bool = false) {
         self.settings = settings
         self.client = client
+        self.usesProxy = usesProxy
     }
 
     /// The addresses of the groups that somebody is in, lower-cased.
@@ -129,6 +132,8 @@ package actor GoogleDirectory {
     }
 
     private func send(_ request: OutboundRequest) async throws(SignInFailure) -> OutboundResponse {
+        var request = request
+        request.prepareProxy(self.usesProxy)
         do {
             return try await self.client.send(request)
         } catch {

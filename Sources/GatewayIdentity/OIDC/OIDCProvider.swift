@@ -32,7 +32,9 @@ package actor OIDCProvider {
         self.settings = settings
         self.document = document
         self.client = client
-        self.directory = settings.googleGroups.map { GoogleDirectory(settings: $0, client: client) }
+        self.directory = settings.googleGroups.map {
+            GoogleDirectory(settings: $0, client: client, usesProxy: settings.usesProxy)
+        }
     }
 
     /// Reads the discovery document.
@@ -186,7 +188,8 @@ package actor OIDCProvider {
         guard let token = answer["access_token"]?.string else {
             throw SignInFailure.unavailable("entra_groups: the token endpoint sent no access token for Microsoft Graph")
         }
-        return try await EntraGroups(graphURL: graph, client: self.client).groups(with: Secret(token))
+        return try await EntraGroups(graphURL: graph, client: self.client, usesProxy: self.settings.usesProxy).groups(
+            with: Secret(token))
     }
 
     private func userinfo(_ answer: JSONValue, expecting subject: String?) async throws -> IdentityClaims {
@@ -295,12 +298,17 @@ extension OutboundResponse {
 
 extension OutboundRequest {
     fileprivate mutating func prepare(_ settings: OIDCSettings) {
+        self.prepareProxy(settings.usesProxy)
+        self.trustedCertificates = settings.trustedCertificates
+    }
+
+    /// Goes the way of `oidc.use_proxy`.
+    mutating func prepareProxy(_ usesProxy: Bool) {
         // Only where a proxy really applies: a direct connection is one whose address is checked.
         let environment = ProxyEnvironment(ProcessInfo.processInfo.environment)
-        let applies = settings.usesProxy && WebURL(self.url).map(environment.applies) == true
+        let applies = usesProxy && WebURL(self.url).map(environment.applies) == true
         self.proxying = applies ? .environment : .direct
         // The proxy does not get to say where the identity provider is.
         self.pinsAddress = applies
-        self.trustedCertificates = settings.trustedCertificates
     }
 }

@@ -2,9 +2,11 @@
 
 internal import GatewayCore
 internal import GatewayRelay
+internal import NIOCore
 internal import NIOHTTP1
 
-/// What a client learns before it signs in: the metadata document (RFC 8414) and the landing page.
+/// What a client learns before it signs in: the metadata document (RFC 8414), the protocol's description and the landing
+/// page.
 struct DiscoveryRoutes: Sendable {
     let publicURL: String
     let issuerHost: String
@@ -24,6 +26,10 @@ struct DiscoveryRoutes: Sendable {
             "gateway_protocol_version": 1,
         ]
         routes.get("/.well-known/oauth-authorization-server") { _ in .json(.ok, document) }
+        let description = PlainResponse(
+            status: .ok, headers: ["content-type": "text/markdown; charset=utf-8"],
+            body: .bytes(ByteBuffer(string: ProtocolDocument.text)))
+        routes.get("/protocol") { _ in description }
         let landing = self.pages.landing(publicURL: self.publicURL, issuerHost: self.issuerHost)
         routes.get("/") { _ in landing }
     }

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import Synchronization
-
 /// The id under which one exchange is found in answers, audit lines and logs.
 ///
 /// A client may choose it with `x-client-request-id`: 1 to 64 letters, digits, `-`, `_` or `.`. Anything else is
@@ -22,26 +20,11 @@ package struct RequestID: Sendable, Hashable, CustomStringConvertible {
     }
 
     private static func makeUUID() -> String {
-        var (high, low) = self.numbers.withLock { $0.next() }
+        var (high, low) = RandomNumbers.pair()
         high = (high & 0xFFFF_FFFF_FFFF_0FFF) | 0x4000
         low = (low & 0x3FFF_FFFF_FFFF_FFFF) | 0x8000_0000_0000_0000
         return UUIDText.make(high, low)
     }
-
-    /// Random numbers from the system, fetched many at a time: an id must be unique and need not be a secret.
-    private struct Numbers {
-        private var ready: [UInt64] = []
-
-        mutating func next() -> (UInt64, UInt64) {
-            if self.ready.count < 2 {
-                var generator = SystemRandomNumberGenerator()
-                self.ready = (0..<128).map { _ in generator.next() }
-            }
-            return (self.ready.removeLast(), self.ready.removeLast())
-        }
-    }
-
-    private static let numbers = Mutex(Numbers())
 
     private static func isPlain(_ text: String) -> Bool {
         guard (1...64).contains(text.utf8.count) else { return false }

@@ -4,10 +4,10 @@
 /// end.
 package enum TimeOrderedID {
     package static func make(now: Timestamp = .now) -> String {
-        var generator = SystemRandomNumberGenerator()
+        let random = RandomNumbers.pair()
         let time = UInt64(max(0, now.milliseconds))
-        let high = time << 16 | 0x7000 | generator.next() & 0x0FFF
-        let low = generator.next() & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+        let high = time << 16 | 0x7000 | random.0 & 0x0FFF
+        let low = random.1 & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
         return UUIDText.make(high, low)
     }
 }

@@ -42,6 +42,9 @@ package final class SpendControl: Sendable {
     private let audit: any AuditSink
     private let log: Logger
     private let warned = Mutex<Set<String>>([])
+    private static let maximumPrices = 1024
+    /// Prices that have been found: finding one compares spellings.
+    private let prices = Mutex<[PriceKey: Price]>([:])
 
     package init(
         settings: AdminSettings, failsClosed: Bool, isExact: Bool, pricer: Pricer, services: Services,
@@ -239,6 +242,8 @@ package final class SpendControl: Sendable {
 
     /// The price of an upstream's model; a model without one is named in the log once.
     package func price(upstream: String, upstreamModel: String, modelID: String) -> Price {
+        let key = PriceKey(upstream: upstream, upstreamModel: upstreamModel, modelID: modelID)
+        if let known = self.prices.withLock({ $0[key] }) { return known }
         let (price, isKnown) = self.pricer.price(upstream: upstream, upstreamModel: upstreamModel, modelID: modelID)
         if !isKnown {
             let isNew = self.warned.withLock { warned in
@@ -250,7 +255,13 @@ package final class SpendControl: Sendable {
                     metadata: ["model": "\(upstreamModel.printableASCII(limit: 128))"])
             }
         }
+        // Clients may invent models: what is remembered is bounded.
+        self.prices.withLock { if $0.count < Self.maximumPrices { $0[key] = price } }
         return price
+    }
+
+    private struct PriceKey: Hashable {
+        let upstream, upstreamModel, modelID: String
     }
 }
 

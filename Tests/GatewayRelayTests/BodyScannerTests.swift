@@ -7,6 +7,36 @@ import Testing
 
 @Suite("Scanning bodies")
 struct BodyScannerTests {
+    @Test("ends strings where a parser ends them, whatever their escapes and wherever blocks of 64 bytes begin")
+    func strings() {
+        var state: UInt64 = 0x9E37_79B9_7F4A_7C15
+        func random(_ bound: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % bound
+        }
+        let marks = [
+            "\\\\", "\\", "\"", "\\n", "\\u00e9", "\\u0", "\\u00g0", "\\x", "\u{1}", "\t", "\\\"", "/", "é", "\\/",
+        ]
+        var (taken, refused) = (0, 0)
+        for _ in 0..<20_000 {
+            // Few marks in most texts, so that many are taken.
+            let density = [200, 60, 12, 4][random(4)]
+            var text = ""
+            for _ in 0..<random(220) { text += random(density) == 0 ? marks[random(marks.count)] : "a" }
+            let body = Array("{\"k\":\"\(text)\",\"model\":\"m\"}".utf8)
+            let scan = body.withUnsafeBytes { try? BodyScanner.scan($0, findsNestedModels: true, listsMembers: true) }
+            let parsed = try? JSONValue(parsing: body)
+            #expect((scan == nil) == (parsed == nil), "\(text.debugDescription)")
+            if let parsed, let scan {
+                taken += 1
+                if case .string(let model) = scan.model { #expect(parsed["model"]?.string == model) }
+            } else {
+                refused += 1
+            }
+        }
+        #expect(taken > 2000 && refused > 2000)
+    }
+
     private func scan(_ text: String) throws(BodyScanError) -> BodyScan {
         try self.scan(Array(text.utf8))
     }

@@ -99,8 +99,8 @@ package struct InboundCall: Sendable {
     /// Whether the body has `"stream": true`.
     package let streams: Bool
     /// The body's top level, where some upstream needs it.
-    package let members: [BodyMember]
-    package let body: any BodyReading
+    package private(set) var members: [BodyMember]
+    package private(set) var body: any BodyReading
     package let principal: Principal
     package let requestID: RequestID
 
@@ -119,6 +119,12 @@ package struct InboundCall: Sendable {
         self.body = body
         self.principal = principal
         self.requestID = requestID
+    }
+
+    /// Lets go of the body, when nothing will be sent again.
+    package mutating func dropBody() {
+        self.members = []
+        self.body = EmptyBody()
     }
 
     package var editor: BodyEditor {

@@ -29,7 +29,7 @@ struct AnswerBufferTests {
             buffer.body(
                 ByteBuffer(string: part.0), framed: part.framed.map { ByteBuffer(string: $0) }, write: write)
         }
-        buffer.end()
+        buffer.end(write: write)
         if let rest = buffer.take() { write(rest) }
         return (all, count)
     }

@@ -12,22 +12,20 @@ enum BodyFraming {
 }
 
 /// Gathers what goes out on one connection and frames it, without I/O. Small pieces are put behind each other, so that they
-/// leave in one write; large ones are passed as they are.
+/// leave in one write; a piece that is alone, or large, is passed as it is.
 struct AnswerBuffer {
     private static let smallPiece = 4 << 10
     private static let usualBody = 1 << 10
-    private static let enough = 32 << 10
+    private static let lineEnd = ByteBuffer(string: "\r\n")
+    private static let lastChunk = ByteBuffer(string: "0\r\n\r\n")
 
+    /// What waits: perhaps somebody else's bytes, which are copied when more is put behind them.
     private var gathered = ByteBuffer()
     private var framing = BodyFraming.declared
 
     mutating func begin(_ head: consuming FieldLines, _ framing: BodyFraming, write: (ByteBuffer) -> Void) {
         self.framing = framing
-        if self.gathered.readableBytes == 0 {
-            self.gathered = head.buffer(room: Self.usualBody)
-        } else {
-            self.put(head.buffer(), write)
-        }
+        self.put(head.buffer(room: Self.usualBody), write)
     }
 
     /// - Parameter framed: The same bytes as one chunk, if they are there in that form.
@@ -42,14 +40,15 @@ struct AnswerBuffer {
             self.put(framed, write)
             return
         }
+        self.passLarge(write)
         self.gathered.writeHexadecimal(bytes.readableBytes)
         self.gathered.writeStaticString("\r\n")
         self.put(bytes, write)
-        self.gathered.writeStaticString("\r\n")
+        self.put(Self.lineEnd, write)
     }
 
-    mutating func end() {
-        if case .chunked = self.framing { self.gathered.writeStaticString("0\r\n\r\n") }
+    mutating func end(write: (ByteBuffer) -> Void) {
+        if case .chunked = self.framing { self.put(Self.lastChunk, write) }
         self.framing = .declared
     }
 
@@ -61,13 +60,20 @@ struct AnswerBuffer {
     }
 
     private mutating func put(_ bytes: ByteBuffer, _ write: (ByteBuffer) -> Void) {
-        if self.gathered.readableBytes > 0, bytes.readableBytes <= Self.smallPiece {
+        self.passLarge(write)
+        if self.gathered.readableBytes == 0 {
+            self.gathered = bytes
+        } else if bytes.readableBytes <= Self.smallPiece {
             self.gathered.writeImmutableBuffer(bytes)
-            if self.gathered.readableBytes > Self.enough, let ready = self.take() { write(ready) }
-            return
+        } else {
+            write(self.gathered)
+            self.gathered = bytes
         }
-        if let ready = self.take() { write(ready) }
-        write(bytes)
+    }
+
+    /// What is large already is not copied to put something behind it.
+    private mutating func passLarge(_ write: (ByteBuffer) -> Void) {
+        if self.gathered.readableBytes > Self.smallPiece, let ready = self.take() { write(ready) }
     }
 }
 

@@ -636,6 +636,10 @@ final class InferenceExchange: UpstreamDelegate {
     private func commit() {
         self.noteServed()
         self.body = ByteBuffer()
+        self.call.dropBody()
+        self.head.fields = FieldSection()
+        self.request = nil
+        self.rescanned = nil
         self.stored = [:]
     }
 

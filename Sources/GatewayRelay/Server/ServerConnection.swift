@@ -612,7 +612,7 @@ final class ServerConnection {
         if self.isStream {
             self.channel.write(HTTPServerResponsePart.end(nil), promise: nil)
         } else {
-            self.outbox.end()
+            self.outbox.end { self.channel.write($0, promise: nil) }
         }
     }
 

@@ -10,7 +10,7 @@ let strict: [SwiftSetting] =
         .enableUpcomingFeature("ExistentialAny"),
         .enableUpcomingFeature("MemberImportVisibility"),
         .enableUpcomingFeature("InternalImportsByDefault"),
-        // What the compiler cannot prove is checked in debug builds, which run the tests (docs/decisions/0011).
+        // What the compiler cannot prove is checked in debug builds, which run the tests (docs/decisions/0012).
         .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
     ] + (Context.environment["GATEWAY_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)])
 

@@ -107,6 +107,8 @@ struct RequestParserTests {
             ("GET / HTTP/0.9\r\n\r\n", .startLine), ("GET / http/1.1\r\n\r\n", .startLine),
             ("GET / HTTP/11.1\r\n\r\n", .startLine), ("GET foo HTTP/1.1\r\n\r\n", .startLine),
             ("GET ftp://x/ HTTP/1.1\r\n\r\n", .startLine), ("GET *x HTTP/1.1\r\n\r\n", .startLine),
+            ("GET http://x:8`/y HTTP/1.1\r\n\r\n", .startLine), ("GET http:///y HTTP/1.1\r\n\r\n", .startLine),
+            ("GET http://u@x/y HTTP/1.1\r\n\r\n", .startLine),
             ("GET /\u{7F} HTTP/1.1\r\n\r\n", .startLine), ("GET /ä HTTP/1.1\r\n\r\n", .startLine),
             ("G@T / HTTP/1.1\r\n\r\n", .startLine), ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", .version),
             ("\u{16}\u{03}\u{01}", .startLine), ("\n", .startLine), ("GET\t/ HTTP/1.1\r\n\r\n", .startLine),

@@ -104,7 +104,10 @@ package struct RequestHead {
             guard let first = bytes.first, bytes.allSatisfy({ (0x21...0x7E).contains($0) }) else { return false }
             if first == 0x2F || method == .CONNECT { return true }
             if first == 0x2A { return bytes.count == 1 }
-            return FieldSyntax.begins(bytes, with: "http://") || FieldSyntax.begins(bytes, with: "https://")
+            let scheme = [7, 8].first { FieldSyntax.begins(bytes, with: $0 == 7 ? "http://" : "https://") }
+            guard let scheme else { return false }
+            let authority = bytes[scheme...].prefix { $0 != 0x2F && $0 != 0x3F }
+            return !authority.isEmpty && HostSyntax.isValid(UnsafeRawBufferPointer(rebasing: authority))
         }
     }
 }

@@ -245,6 +245,7 @@ struct ResponseParserTests {
         arguments: [
             ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", HTTPSyntaxError.framing),
             ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", .framing),
+            ("HTTP/1.1 204 No\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", .framing),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", .framing),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", .framing),
             ("HTTP/1.1 200 OK\r\nContent-Length: 1 \t2\r\n\r\n", .framing),
@@ -256,7 +257,7 @@ struct ResponseParserTests {
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n", .chunk),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\n", .chunk),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n", .chunk),
-            ("HTTP/1.1 101 Switching Protocols\r\n\r\n", .unasked),
+            ("HTTP/1.1 101 Switching Protocols\r\n\r\n", .unasked), ("HTTP/1.0 103 Early Hints\r\n\r\n", .unasked),
             ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab", .unasked),
             ("HTTP/2 200\r\n\r\n", .startLine), ("ICY 200 OK\r\n\r\n", .startLine),
             ("HTTP/1.1 20 OK\r\n\r\n", .startLine), ("HTTP/1.1 2000 OK\r\n\r\n", .startLine),

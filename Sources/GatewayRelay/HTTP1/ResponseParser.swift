@@ -151,9 +151,9 @@ package struct ResponseParser {
         }
         guard end <= HeadSearch.maximumHead, let bytes = input.readSlice(length: end) else { throw .tooLong }
         let head = try ResponseHead(bytes)
-        // 100 Continue and 103 Early Hints announce the real answer; 101 was not asked for.
+        // 100 Continue and 103 Early Hints announce the real answer, from whoever means to go on; 101 was not asked for.
         if (100..<200).contains(head.status) {
-            guard head.status != 101 else { throw .unasked }
+            guard head.status != 101, head.keepsAlive else { throw .unasked }
             self.state = .head(HeadSearch())
             return .head(head)
         }
@@ -165,15 +165,15 @@ package struct ResponseParser {
     private static func body(_ head: ResponseHead) throws(HTTPSyntaxError) -> State {
         let lengths = head.fields.count("content-length")
         let codings = head.fields.count("transfer-encoding")
+        guard lengths + codings <= 1 else { throw .framing }
         if head.status == 204 || head.status == 304 { return .end }
         if codings > 0 {
-            guard codings == 1, lengths == 0,
-                head.fields.withFirst("transfer-encoding", { FieldSyntax.matches($0, "chunked") }) == true
+            guard head.fields.withFirst("transfer-encoding", { FieldSyntax.matches($0, "chunked") }) == true
             else { throw .framing }
             return .chunked(ChunkedReader())
         }
         guard lengths > 0 else { return .untilClose }
-        guard lengths == 1, let length = head.fields.withFirst("content-length", FieldSyntax.decimal) ?? nil else {
+        guard let length = head.fields.withFirst("content-length", FieldSyntax.decimal) ?? nil else {
             throw .framing
         }
         return length > 0 ? .length(remaining: length) : .end

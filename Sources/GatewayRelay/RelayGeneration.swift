@@ -7,7 +7,8 @@ internal import NIOCore
 /// One configuration on one event loop, and what is only right together with it: the connections to its upstreams and
 /// the callers its policies have judged. A request keeps the generation it began with, whatever is loaded meanwhile.
 final class RelayGeneration {
-    private static let maximumBearers = 8192
+    /// Of each of the two tables.
+    private static let maximumBearers = 16_384
 
     let configuration: RelayConfiguration
     let responder: any PlainResponder
@@ -16,7 +17,10 @@ final class RelayGeneration {
     /// For answers that have not begun.
     let firstBytes: DeadlineQueue
     private let verifier: any BearerVerifying
+    /// Verified bearers. Full, the table becomes the old one: whoever comes again moves on, and the others are forgotten, so
+    /// that many developers never cost each other all that is known.
     private var bearers: [String: Caller] = [:]
+    private var oldBearers: [String: Caller] = [:]
     /// The verifier's epoch in which `bearers` were verified.
     private(set) var epoch = 0
 
@@ -46,11 +50,16 @@ final class RelayGeneration {
         if self.verifier.epoch != self.epoch {
             self.epoch = self.verifier.epoch
             self.bearers.removeAll(keepingCapacity: true)
+            self.oldBearers = [:]
         }
         if let known = self.bearers[authorization] {
             if known.expiresAt > now.seconds { return .success(known) }
             self.bearers[authorization] = nil
             return .failure(BearerFailure(problem: .invalid))
+        }
+        if let known = self.oldBearers[authorization], known.expiresAt > now.seconds {
+            self.keep(known, authorization)
+            return .success(known)
         }
         guard authorization.hasPrefix("Bearer ") else { return .failure(BearerFailure(problem: .invalid)) }
         let token = String(authorization.dropFirst("Bearer ".count))
@@ -58,9 +67,16 @@ final class RelayGeneration {
             return .failure(BearerFailure(problem: .invalid))
         }
         let caller = self.configuration.caller(bearer)
-        if self.bearers.count >= Self.maximumBearers { self.bearers.removeAll(keepingCapacity: true) }
-        self.bearers[authorization] = caller
+        self.keep(caller, authorization)
         return .success(caller)
+    }
+
+    private func keep(_ caller: Caller, _ authorization: String) {
+        if self.bearers.count >= Self.maximumBearers {
+            self.oldBearers = self.bearers
+            self.bearers = [:]
+        }
+        self.bearers[authorization] = caller
     }
 
     struct BearerFailure: Error {

@@ -307,9 +307,10 @@ def main():
     time.sleep(2)
     end = memory()
     print(f"memory {mib(begin)} before, {mib(first)}, {mib(second)} and {mib(third)} at the peaks, {mib(end)} after")
-    if third > second + (first - begin) * 0.25 + (4 << 20):
+    if third > second + (first - begin) * 0.25 + (8 << 20):
         faults.append(f"memory: {mib(third)} in the third round, {mib(second)} in the second")
-    if end > begin + COUNT * BYTES_EACH:
+    # Libraries and allocators keep what the first connections of all made them take.
+    if end > begin + COUNT * BYTES_EACH + (16 << 20):
         faults.append(f"memory: {mib(end)} after it all, {mib(begin)} before")
     healthz()
     if faults:

@@ -19,30 +19,17 @@ enum ConfigurationPage {
             """
         for key in section.keys {
             out += "## \(key.name)\n\n"
-            let rows = KeyListing.rows(ConfigSection([key]))
-            out += "\(self.escaped(rows[0].text)) \(self.kind(rows[0].term))\n\n"
-            guard rows.count > 1 else { continue }
+            let entries = KeyListing.entries(ConfigSection([key]))
+            out += "\(self.escaped(entries[0].text)) Takes \(self.escaped(entries[0].type)).\n\n"
+            guard entries.count > 1 else { continue }
             out += "| key | takes | |\n| --- | --- | --- |\n"
-            for row in rows.dropFirst() {
-                let (name, type) = self.split(row.term)
-                out += "| `\(name)` | \(self.escaped(type)) | \(self.escaped(row.text)) |\n"
+            for entry in entries.dropFirst() {
+                out += "| `\(entry.name)` | \(self.escaped(entry.type)) | \(self.escaped(entry.text)) |\n"
             }
             out += "\n"
         }
         while out.hasSuffix("\n\n") { out.removeLast() }
         return out
-    }
-
-    private static func kind(_ term: String) -> String {
-        let type = self.split(term).type
-        return ["section", "list of sections"].contains(type) || type.isEmpty ? "" : "Takes \(type)."
-    }
-
-    /// `name (type)`; names of variants have parentheses of their own.
-    private static func split(_ term: String) -> (name: String, type: String) {
-        guard term.hasSuffix(")"), let open = term.lastIndex(of: "(") else { return (term, "") }
-        let type = term[term.index(after: open)...].dropLast()
-        return (String(term[..<open].dropLast()), String(type))
     }
 
     private static func escaped(_ text: String) -> String {

@@ -113,22 +113,33 @@ package enum GeneratedFiles {
 
 /// Walks the key table for documents.
 enum KeyListing {
-    static func rows(_ section: ConfigSection, under path: String = "") -> [(term: String, text: String)] {
-        section.keys.flatMap { key -> [(term: String, text: String)] in
+    struct Entry {
+        let name: String
+        let type: String
+        let text: String
+    }
+
+    /// As manual pages list them.
+    static func rows(_ section: ConfigSection) -> [(term: String, text: String)] {
+        self.entries(section).map { ("\($0.name) (\($0.type))", $0.text) }
+    }
+
+    static func entries(_ section: ConfigSection, under path: String = "") -> [Entry] {
+        section.keys.flatMap { key -> [Entry] in
             let name = path.isEmpty ? key.name : "\(path).\(key.name)"
             var text = key.summary
             if key.isRequired { text += " Required." }
             if let value = key.defaultText { text += " Default: \(value)." }
-            return [(name + " (" + self.typeName(key.shape) + ")", text)] + self.below(key.shape, name)
+            return [Entry(name: name, type: self.typeName(key.shape), text: text)] + self.below(key.shape, name)
         }
     }
 
-    private static func below(_ shape: ConfigShape, _ name: String) -> [(term: String, text: String)] {
+    private static func below(_ shape: ConfigShape, _ name: String) -> [Entry] {
         switch shape {
-        case .section(let section): self.rows(section, under: name)
+        case .section(let section): self.entries(section, under: name)
         case .list(let item, _): self.below(item, name + "[]")
         case .variants(_, let variants):
-            variants.flatMap { self.rows($0.section, under: variants.count > 1 ? "\(name) (\($0.name))" : name) }
+            variants.flatMap { self.entries($0.section, under: variants.count > 1 ? "\(name) (\($0.name))" : name) }
         default: []
         }
     }

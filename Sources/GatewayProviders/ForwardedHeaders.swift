@@ -37,18 +37,8 @@ package enum ForwardedHeaders {
         case UInt8(ascii: "a"), UInt8(ascii: "c"), UInt8(ascii: "u"), UInt8(ascii: "x"): break
         default: return .withheld
         }
-        for entry in self.named
-        where entry.name.utf8CodeUnitCount == name.count && self.begins(name, with: entry.name) {
-            return entry.disposition
-        }
-        return self.open.contains { self.begins(name, with: $0) } ? .passed : .withheld
-    }
-
-    private static func begins(_ name: UnsafeRawBufferPointer, with word: StaticString) -> Bool {
-        guard name.count >= word.utf8CodeUnitCount else { return false }
-        let other = word.utf8Start
-        for index in 0..<word.utf8CodeUnitCount where name[index] | 0x20 != other[index] { return false }
-        return true
+        for entry in self.named where name.matches(entry.name) { return entry.disposition }
+        return self.open.contains { name.begins(with: $0) } ? .passed : .withheld
     }
 
     /// The codings that the gateway can undo to read usage; others are not offered to the upstream.

@@ -25,7 +25,7 @@ package struct AuditFan: AuditSink {
     /// The fields that hold a word of the gateway's own; others may hold what somebody wrote.
     private static let fields = [
         "access.denied": "reason", "admin.denied": "reason", "auth.denied": "reason", "config.reload": "result",
-        "device.callback": "result", "inference.end": "outcome", "rate.limited": "reason", "session.mint": "result",
+        "device.callback": "result", "rate.limited": "reason", "session.mint": "result",
         "session.refresh": "result", "spend.blocked": "cause", "telemetry.refused": "reason",
     ]
 

@@ -2,14 +2,6 @@
 
 internal import GatewayCore
 
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Musl)
-    internal import Musl
-#else
-    internal import Darwin
-#endif
-
 /// Reads what an answer used while its bytes pass, in pieces of any size.
 package struct UsageMeter: Sendable {
     package enum Format: Sendable {
@@ -193,10 +185,7 @@ private struct EventReader: Sendable {
 
     /// - Returns: The end of the bytes when there is none.
     private static func find(_ byte: UInt8, in bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
-        guard start < bytes.count, let base = bytes.baseAddress,
-            let found = memchr(base + start, Int32(byte), bytes.count - start)
-        else { return bytes.count }
-        return UnsafeRawPointer(found) - base
+        ByteSearch.first(byte, bytes, from: start) ?? bytes.count
     }
 
     /// Takes a piece of a line.

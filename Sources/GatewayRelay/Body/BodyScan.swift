@@ -340,7 +340,7 @@ package struct BodyScanner {
     }
 
     private func hasEscape(_ range: Range<Int>) -> Bool {
-        memchr(self.bytes.baseAddress! + range.lowerBound, 0x5C, range.count) != nil
+        ByteSearch.first(0x5C, UnsafeRawBufferPointer(rebasing: self.bytes[range]), from: 0) != nil
     }
 
     private func text(_ range: Range<Int>) -> String {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import GatewayCore
 internal import NIOCore
 
 /// Reads a body in the chunked transfer coding (RFC 9112 §7.1), without I/O.

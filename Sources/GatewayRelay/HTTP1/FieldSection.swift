@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import GatewayCore
 internal import NIOCore
 package import NIOHTTP1
 
@@ -13,7 +14,7 @@ package struct FieldSection {
     }
 
     private let bytes: ByteBuffer
-    private var lines: [Line]
+    private let lines: [Line]
 
     package init() {
         self.bytes = ByteBuffer()
@@ -25,14 +26,7 @@ package struct FieldSection {
     ///   - start: Where its first field line begins, counted from the first readable byte.
     init(_ bytes: ByteBuffer, from start: Int) throws(HTTPSyntaxError) {
         self.bytes = bytes
-        let result = bytes.withUnsafeReadableBytes { bytes -> Result<[Line], HTTPSyntaxError> in
-            do throws(HTTPSyntaxError) {
-                return .success(try Self.read(bytes, from: start))
-            } catch {
-                return .failure(error)
-            }
-        }
-        self.lines = try result.get()
+        self.lines = try bytes.reading { bytes throws(HTTPSyntaxError) in try Self.read(bytes, from: start) }
     }
 
     /// Fields that came in another way than as lines, such as HTTP/2's.
@@ -88,8 +82,6 @@ package struct FieldSection {
 
     // MARK: Reading
 
-    var count: Int { self.lines.count }
-
     /// Sum over the fields of name, value and four bytes.
     var size: Int { self.lines.reduce(0) { $0 + Int($1.nameCount) + Int($1.valueCount) + 4 } }
 
@@ -112,7 +104,7 @@ package struct FieldSection {
         let count = Int32(name.utf8CodeUnitCount)
         var index = start
         while index < self.lines.count {
-            if self.lines[index].nameCount == count, FieldSyntax.matches(Self.name(self.lines[index], bytes), name) {
+            if self.lines[index].nameCount == count, Self.name(self.lines[index], bytes).matches(name) {
                 return index
             }
             index += 1
@@ -166,22 +158,14 @@ package struct FieldSection {
             var next = 0
             while let index = self.index(name, after: next, bytes) {
                 let value = Self.value(self.lines[index], bytes)
-                if FieldSyntax.matches(value, word) { return true }
+                if value.matches(word) { return true }
                 for part in value.split(separator: 0x2C)
-                where FieldSyntax.matches(FieldSyntax.trimmed(UnsafeRawBufferPointer(rebasing: part)), word) {
+                where FieldSyntax.trimmed(UnsafeRawBufferPointer(rebasing: part)).matches(word) {
                     return true
                 }
                 next = index + 1
             }
             return false
-        }
-    }
-
-    /// Takes out the fields of that name.
-    mutating func remove(_ name: StaticString) {
-        let bytes = self.bytes
-        self.lines.removeAll { line in
-            bytes.withUnsafeReadableBytes { FieldSyntax.matches(Self.name(line, $0), name) }
         }
     }
 

@@ -42,20 +42,6 @@ enum FieldSyntax {
         byte >= 0x20 && byte != 0x7F || byte == 0x09
     }
 
-    /// Whether the bytes are that word, whatever their case. The word is lower case.
-    static func matches(_ bytes: UnsafeRawBufferPointer, _ word: StaticString) -> Bool {
-        guard bytes.count == word.utf8CodeUnitCount else { return false }
-        let other = word.utf8Start
-        for index in 0..<bytes.count where bytes[index] | 0x20 != other[index] { return false }
-        return true
-    }
-
-    /// Whether the bytes begin with that word, whatever their case. The word is lower case.
-    static func begins(_ bytes: UnsafeRawBufferPointer, with word: StaticString) -> Bool {
-        bytes.count >= word.utf8CodeUnitCount
-            && self.matches(UnsafeRawBufferPointer(rebasing: bytes[..<word.utf8CodeUnitCount]), word)
-    }
-
     /// Without the spaces and tabs around it.
     static func trimmed(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
         var (start, end) = (0, bytes.count)

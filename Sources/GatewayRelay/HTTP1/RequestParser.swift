@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import GatewayCore
 package import NIOCore
 package import NIOHTTP1
 
@@ -33,14 +34,7 @@ package struct RequestHead {
     }
 
     fileprivate init(_ bytes: ByteBuffer) throws(HTTPSyntaxError) {
-        let result = bytes.withUnsafeReadableBytes { bytes -> Result<StartLine, HTTPSyntaxError> in
-            do throws(HTTPSyntaxError) {
-                return .success(try StartLine(bytes))
-            } catch {
-                return .failure(error)
-            }
-        }
-        let line = try result.get()
+        let line = try bytes.reading { bytes throws(HTTPSyntaxError) in try StartLine(bytes) }
         self.method = line.method
         self.target = line.target
         self.isOld = line.isOld
@@ -104,9 +98,9 @@ package struct RequestHead {
             guard let first = bytes.first, bytes.allSatisfy({ (0x21...0x7E).contains($0) }) else { return false }
             if first == 0x2F || method == .CONNECT { return true }
             if first == 0x2A { return bytes.count == 1 }
-            let scheme = [7, 8].first { FieldSyntax.begins(bytes, with: $0 == 7 ? "http://" : "https://") }
-            guard let scheme else { return false }
-            let authority = bytes[scheme...].prefix { $0 != 0x2F && $0 != 0x3F }
+            let start = bytes.begins(with: "http://") ? 7 : bytes.begins(with: "https://") ? 8 : 0
+            guard start > 0 else { return false }
+            let authority = bytes[start...].prefix { $0 != 0x2F && $0 != 0x3F }
             return !authority.isEmpty && HostSyntax.isValid(UnsafeRawBufferPointer(rebasing: authority))
         }
     }
@@ -134,11 +128,6 @@ package struct RequestParser {
     private var state = State.head(HeadSearch())
 
     package init() {}
-
-    /// Whether a request has begun to come.
-    package var isBetween: Bool {
-        if case .head = self.state { true } else { false }
-    }
 
     /// Takes the next part out of what has come.
     ///
@@ -174,19 +163,11 @@ package struct RequestParser {
             self.state = .stopped
             throw .startLine
         }
-        let found = input.withUnsafeReadableBytes { bytes -> Result<Int?, HTTPSyntaxError> in
-            do throws(HTTPSyntaxError) {
-                return .success(try search.end(bytes))
-            } catch {
-                return .failure(error)
-            }
-        }
         do throws(HTTPSyntaxError) {
-            guard let end = try found.get() else {
+            guard let bytes = try search.take(from: &input) else {
                 self.state = .head(search)
                 return nil
             }
-            guard end <= HeadSearch.maximumHead, let bytes = input.readSlice(length: end) else { throw .tooLong }
             let head = try RequestHead(bytes)
             if head.hasTransferCoding {
                 self.state = .stopped

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import GatewayCore
 package import NIOCore
 internal import NIOHTTP1
 
@@ -57,8 +58,8 @@ package struct ResponseHead {
     /// Whether the body is a stream of events, in one format or the other.
     var isEventStream: Bool {
         self.fields.withFirst("content-type") { type in
-            FieldSyntax.begins(type, with: "text/event-stream")
-                || FieldSyntax.begins(type, with: "application/vnd.amazon.eventstream")
+            type.begins(with: "text/event-stream")
+                || type.begins(with: "application/vnd.amazon.eventstream")
         } ?? false
     }
 }
@@ -138,18 +139,10 @@ package struct ResponseParser {
 
     private mutating func head(_ input: inout ByteBuffer, _ search: HeadSearch) throws(HTTPSyntaxError) -> Event? {
         var search = search
-        let found = input.withUnsafeReadableBytes { bytes -> Result<Int?, HTTPSyntaxError> in
-            do throws(HTTPSyntaxError) {
-                return .success(try search.end(bytes))
-            } catch {
-                return .failure(error)
-            }
-        }
-        guard let end = try found.get() else {
+        guard let bytes = try search.take(from: &input) else {
             self.state = .head(search)
             return nil
         }
-        guard end <= HeadSearch.maximumHead, let bytes = input.readSlice(length: end) else { throw .tooLong }
         let head = try ResponseHead(bytes)
         // 100 Continue and 103 Early Hints announce the real answer, from whoever means to go on; 101 was not asked for.
         if (100..<200).contains(head.status) {
@@ -168,7 +161,7 @@ package struct ResponseParser {
         guard lengths + codings <= 1 else { throw .framing }
         if head.status == 204 || head.status == 304 { return .end }
         if codings > 0 {
-            guard head.fields.withFirst("transfer-encoding", { FieldSyntax.matches($0, "chunked") }) == true
+            guard head.fields.withFirst("transfer-encoding", { $0.matches("chunked") }) == true
             else { throw .framing }
             return .chunked(ChunkedReader())
         }

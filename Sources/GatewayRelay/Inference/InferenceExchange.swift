@@ -345,14 +345,9 @@ final class InferenceExchange: UpstreamDelegate {
     private func scanBody() throws(BodyScanError) -> BodyScan {
         let findsNested = self.caller.policy?.models != nil
         let listsMembers = self.configuration.listsMembers
-        let result: Result<BodyScan, BodyScanError> = self.body.withUnsafeReadableBytes { bytes in
-            do throws(BodyScanError) {
-                return .success(try BodyScanner.scan(bytes, findsNestedModels: findsNested, listsMembers: listsMembers))
-            } catch {
-                return .failure(error)
-            }
+        return try self.body.reading { bytes throws(BodyScanError) in
+            try BodyScanner.scan(bytes, findsNestedModels: findsNested, listsMembers: listsMembers)
         }
-        return try result.get()
     }
 
     private func refuse(_ refusal: InferenceLimiter.Refusal) {

@@ -25,17 +25,17 @@ enum ResponseFilter {
 
     private static func isWithheld(_ name: UnsafeRawBufferPointer) -> Bool {
         if name.count < self.withheld.count,
-            self.withheld[name.count].contains(where: { FieldSyntax.matches(name, $0) })
+            self.withheld[name.count].contains(where: { name.matches($0) })
         {
             return true
         }
-        return FieldSyntax.begins(name, with: "anthropic-ratelimit-")
+        return name.begins(with: "anthropic-ratelimit-")
     }
 
     /// Whether the body is decompressed on its way: the codings that the connection undoes, and no other.
     static func isDecoded(_ head: ResponseHead) -> Bool {
         head.fields.withFirst("content-encoding") { coding in
-            FieldSyntax.matches(coding, "gzip") || FieldSyntax.matches(coding, "deflate")
+            coding.matches("gzip") || coding.matches("deflate")
         } ?? false
     }
 
@@ -51,13 +51,13 @@ enum ResponseFilter {
         var passed = Passed()
         head.fields.visit { name, value in
             if self.isWithheld(name) { return }
-            if FieldSyntax.matches(name, "content-length") {
+            if name.matches("content-length") {
                 // It is the compressed body's.
                 if isDecoded { return }
                 passed.hasLength = true
             }
-            if isDecoded, FieldSyntax.matches(name, "content-encoding") { return }
-            if FieldSyntax.matches(name, "date") { passed.hasDate = true }
+            if isDecoded, name.matches("content-encoding") { return }
+            if name.matches("date") { passed.hasDate = true }
             lines.add(name, value)
         }
         return passed

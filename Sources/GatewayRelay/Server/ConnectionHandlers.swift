@@ -3,17 +3,12 @@
 internal import NIOCore
 internal import NIOHTTP1
 
-/// Gives a connection the bytes of HTTP/1.1 as they come.
-final class HTTP1ConnectionHandler: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-    typealias OutboundOut = ByteBuffer
+/// Stands in a channel's pipeline for a connection, which hears from it what happens there.
+protocol ConnectionHandler: ChannelInboundHandler {
+    var connection: ServerConnection { get }
+}
 
-    private let connection: ServerConnection
-
-    init(_ shared: RelayLoop) {
-        self.connection = ServerConnection(shared: shared)
-    }
-
+extension ConnectionHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.connection.opened(context.channel)
     }
@@ -21,10 +16,6 @@ final class HTTP1ConnectionHandler: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) {
         self.connection.closed()
         context.fireChannelInactive()
-    }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        self.connection.receive(self.unwrapInboundIn(data))
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -40,24 +31,31 @@ final class HTTP1ConnectionHandler: ChannelInboundHandler {
     }
 }
 
+/// Gives a connection the bytes of HTTP/1.1 as they come.
+final class HTTP1ConnectionHandler: ConnectionHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    let connection: ServerConnection
+
+    init(_ shared: RelayLoop) {
+        self.connection = ServerConnection(shared: shared)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        self.connection.receive(self.unwrapInboundIn(data))
+    }
+}
+
 /// Gives a connection the one request of an HTTP/2 stream.
-final class StreamConnectionHandler: ChannelInboundHandler {
+final class StreamConnectionHandler: ConnectionHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
 
-    private let connection: ServerConnection
+    let connection: ServerConnection
 
     init(_ shared: RelayLoop) {
         self.connection = ServerConnection(shared: shared, isStream: true)
-    }
-
-    func handlerAdded(context: ChannelHandlerContext) {
-        self.connection.opened(context.channel)
-    }
-
-    func channelInactive(context: ChannelHandlerContext) {
-        self.connection.closed()
-        context.fireChannelInactive()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -71,17 +69,5 @@ final class StreamConnectionHandler: ChannelInboundHandler {
         case .body(let bytes): self.connection.handle(.body(bytes))
         case .end: self.connection.handle(.end)
         }
-    }
-
-    func channelReadComplete(context: ChannelHandlerContext) {
-        self.connection.flushIfNeeded()
-    }
-
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
-        self.connection.writabilityChanged()
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        context.close(promise: nil)
     }
 }

@@ -8,6 +8,7 @@
 // Prints one line of JSON. A time begins when the request is written, not when its turn has come: how late the
 // generator itself was is told apart from that.
 #define _GNU_SOURCE
+#include "load.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +26,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static const int64_t second = 1000000000;
 enum { maximumTargets = 4, maximumConnections = 4096, atStart = 16, tailLength = 5 };
 
 struct target {
@@ -58,21 +58,9 @@ struct connection {
 static int poller;
 static long open_, overflows;
 
-static int64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * second + time.tv_nsec;
-}
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
-
 static struct connection *makeConnection(struct target *target) {
     if (open_ >= maximumConnections) return NULL;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(target->port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct sockaddr_in address = loopback(target->port);
     int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
     if (fd < 0 || connect(fd, (void *)&address, sizeof address) != 0) fail("connect");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);

@@ -10,6 +10,7 @@
 //       Opens the streams evenly within the ramp, says "begin" when each has had an event, "end" after so many
 //       seconds, and then one line of JSON about the time between.
 #define _GNU_SOURCE
+#include "load.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -28,31 +29,13 @@
 #include <time.h>
 #include <unistd.h>
 
-static const int64_t second = 1000000000;
 // Before the time and the number of an event; it stands nowhere else in a stream.
 static const char mark = '@';
 enum { stampDigits = 16, numberDigits = 8, batch = 512 };
 
-static int64_t now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * second + time.tv_nsec;
-}
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
-
 static void watch(int poll, int operation, int fd, uint32_t events, void *who) {
     struct epoll_event event = {.events = events, .data.ptr = who};
     if (epoll_ctl(poll, operation, fd, &event) != 0) fail("epoll_ctl");
-}
-
-static struct sockaddr_in loopback(int port) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return address;
 }
 
 static void writeHexadecimal(char *to, uint64_t value, int digits) {

@@ -11,14 +11,41 @@ internal import GatewayCore
     internal import Darwin
 #endif
 
-/// Where a `LineWriter` puts its lines. Called from its one thread, with whole lines.
+/// Where a `LineWriter` puts its lines: whole ones, and never two calls at once. Called from its one thread, except for
+/// what is taken at once.
 package protocol LineOutput: Sendable {
     func put(_ lines: [UInt8])
+    /// Whether so many bytes can be put now without waiting for whoever reads them.
+    func takesAtOnce(_ count: Int) -> Bool
+}
+
+extension LineOutput {
+    package func takesAtOnce(_ count: Int) -> Bool { false }
 }
 
 /// A file descriptor that stays open, such as standard error.
 struct DescriptorOutput: LineOutput {
+    /// A pipe that is writable takes so many bytes (POSIX, `PIPE_BUF`; Linux has 4096).
+    private static let pipeBuffer = 4096
+
     let descriptor: Int32
+    private let isFile: Bool
+    private let isPipe: Bool
+
+    init(descriptor: Int32) {
+        self.descriptor = descriptor
+        var status = stat()
+        let kind = fstat(descriptor, &status) == 0 ? status.st_mode & S_IFMT : 0
+        self.isFile = kind == S_IFREG
+        self.isPipe = kind == S_IFIFO
+    }
+
+    func takesAtOnce(_ count: Int) -> Bool {
+        if self.isFile { return true }
+        guard self.isPipe, count <= Self.pipeBuffer else { return false }
+        var poll = pollfd(fd: self.descriptor, events: Int16(POLLOUT), revents: 0)
+        return Foundation.poll(&poll, 1, 0) == 1 && poll.revents & Int16(POLLOUT) != 0
+    }
 
     func put(_ lines: [UInt8]) {
         _ = Self.write(lines, to: self.descriptor)

@@ -272,6 +272,53 @@ struct AuditOutputTests {
         #expect(labels == [["auth.denied", "missing"], ["auth.denied", "other"]])
     }
 
+    @Test("are in a file when they have been written, and in a pipe as far as it has room")
+    func atOnce() throws {
+        let path = NSTemporaryDirectory() + "/lines-\(RandomToken.make())"
+        _ = FileManager.default.createFile(atPath: path, contents: nil)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let handle = try #require(FileHandle(forWritingAtPath: path))
+        let file = LineWriter(descriptor: handle.fileDescriptor)
+        for number in 0..<8 {
+            file.write("line \(number)")
+            #expect(try String(contentsOfFile: path, encoding: .utf8).hasSuffix("line \(number)\n"))
+        }
+        file.close()
+        // Nobody reads: what the pipe does not take must not hold the writer of a line.
+        let pipe = Pipe()
+        let lines = LineWriter(descriptor: pipe.fileHandleForWriting.fileDescriptor)
+        let long = String(repeating: "x", count: 3000)
+        for _ in 0..<100 { lines.write(long) }
+        let some = pipe.fileHandleForReading.availableData
+        #expect(some.count >= 3001 && some.count <= 1 << 16)
+        let rest = Thread { while !pipe.fileHandleForReading.availableData.isEmpty {} }
+        rest.start()
+        lines.close()
+        try pipe.fileHandleForWriting.close()
+    }
+
+    @Test("of an output that was slow are left to the thread")
+    func slowOutputs() {
+        final class Output: LineOutput {
+            let threads = Mutex<[pthread_t]>([])
+            func takesAtOnce(_ count: Int) -> Bool { true }
+            func put(_ lines: [UInt8]) {
+                let isFirst = self.threads.withLock { threads in
+                    threads.append(pthread_self())
+                    return threads.count == 1
+                }
+                if isFirst { Thread.sleep(forTimeInterval: 0.02) }
+            }
+        }
+        let output = Output()
+        let writer = LineWriter(output)
+        writer.write("one")
+        writer.write("two")
+        writer.close()
+        let threads = output.threads.withLock { $0 }
+        #expect(threads.count == 2 && threads[0] == pthread_self() && threads[1] != pthread_self())
+    }
+
     @Test("of the operational log can be JSON")
     func jsonLog() throws {
         let lines = Mutex<[UInt8]>([])

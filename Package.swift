@@ -42,6 +42,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-certificates", from: "1.18.0"),
         .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
@@ -61,8 +62,9 @@ let package = Package(
         .systemLibrary(name: "CLibSSL", pkgConfig: "libssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
-        // A header of our own, in C for the processor's vector instructions.
+        // Headers of our own: in C for the processor's vector instructions, and for what Swift does not show of Linux.
         .systemLibrary(name: "CJSONScan"),
+        .systemLibrary(name: "CLinuxIO"),
 
         // Leaves: values, no sockets.
         .target(name: "GatewayCore", dependencies: [crypto], swiftSettings: strict),
@@ -135,8 +137,10 @@ let package = Package(
         .target(
             name: "GatewayRelay",
             dependencies: [
-                "CJSONScan", "CZlib", "GatewayCore", "GatewayMetering", "GatewayPolicy", "GatewayProviders", log,
+                "CJSONScan", "CLinuxIO", "CZlib", "GatewayCore", "GatewayMetering", "GatewayPolicy", "GatewayProviders",
+                log,
                 crypto,
+                .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "NIOExtras", package: "swift-nio-extras"),
                 .product(name: "NIOHTTP2", package: "swift-nio-http2"),
                 .product(name: "NIOTLS", package: "swift-nio"),

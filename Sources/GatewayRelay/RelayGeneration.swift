@@ -24,7 +24,7 @@ final class RelayGeneration {
     /// The verifier's epoch in which `bearers` were verified.
     private(set) var epoch = 0
 
-    init(_ serving: RelayServing, loop: any EventLoop) {
+    init(_ serving: RelayServing, loop: PollLoop) {
         let configuration = serving.configuration
         self.configuration = configuration
         self.verifier = serving.verifier

@@ -7,7 +7,7 @@ internal import Synchronization
 /// Everything that belongs to one event loop and is reached without locks: the current generation, the date, and the
 /// connections that are open.
 final class RelayLoop {
-    let loop: any EventLoop
+    let loop: PollLoop
     let services: RelayServices
     private(set) var current: RelayGeneration
     private var connections: [ObjectIdentifier: ServerConnection] = [:]
@@ -20,7 +20,7 @@ final class RelayLoop {
     private(set) var now = NIODeadline.now()
     private var clock: RepeatedTask?
 
-    init(loop: any EventLoop, services: RelayServices, serving: RelayServing, departure: Departure) {
+    init(loop: PollLoop, services: RelayServices, serving: RelayServing, departure: Departure) {
         self.departure = departure
         self.loop = loop
         self.services = services

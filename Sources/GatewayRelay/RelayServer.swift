@@ -2,7 +2,6 @@
 
 internal import NIOCore
 internal import NIOHTTP1
-package import NIOPosix
 package import NIOSSL
 internal import Synchronization
 
@@ -19,18 +18,16 @@ package final class RelayServer: Sendable {
         }
     }
 
-    private let group: MultiThreadedEventLoopGroup
     private let loops: [NIOLoopBound<RelayLoop>]
-    private let listener = Mutex<(any Channel)?>(nil)
+    private let listener = Mutex<NIOLoopBound<Listener>?>(nil)
 
     package init(
         services: RelayServices, serving: RelayServing,
-        group: MultiThreadedEventLoopGroup = .singleton,
+        on group: PollLoops = .shared,
     ) async throws {
-        self.group = group
         var loops: [NIOLoopBound<RelayLoop>] = []
         let departure = Departure()
-        for loop in group.makeIterator() {
+        for loop in group.all {
             loops.append(
                 try await loop.submit {
                     NIOLoopBound(
@@ -47,27 +44,34 @@ package final class RelayServer: Sendable {
     ///   plain HTTP.
     /// - Returns: The port, which the system has chosen when `address.port` is 0.
     package func listen(_ address: Address, tls: (@Sendable () -> NIOSSLContext)?) async throws -> Int {
-        let loops = Dictionary(uniqueKeysWithValues: self.loops.map { (ObjectIdentifier($0.eventLoop), $0) })
-        let channel = try await ServerBootstrap(group: self.group)
-            .serverChannelOption(.backlog, value: 4096)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .childChannelOption(.socketOption(.so_keepalive), value: 1)
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    guard let shared = loops[ObjectIdentifier(channel.eventLoop)] else {
-                        preconditionFailure("a connection runs on a loop of the server's own group")
-                    }
-                    if let tls {
-                        try ConnectionPipeline.addTLS(tls(), to: channel, shared.value)
-                    } else {
-                        try ConnectionPipeline.addHTTP1(to: channel, shared.value)
-                    }
-                }
+        let loops = self.loops
+        let resolved = try SocketAddress.makeAddressResolvingHost(address.host, port: address.port)
+        let first = loops[0].eventLoop
+        let (listener, port) = try await first.submit {
+            var next = 0
+            let listener = try Listener(resolved, loop: loops[0].value.loop) { descriptor in
+                let shared = loops[next]
+                next = (next + 1) % loops.count
+                shared.eventLoop.execute { Self.serve(descriptor, shared.value, tls) }
             }
-            .bind(host: address.host, port: address.port).get()
-        self.listener.withLock { $0 = channel }
-        return channel.localAddress?.port ?? address.port
+            try listener.start()
+            return (NIOLoopBound(listener, eventLoop: first), listener.port)
+        }.get()
+        self.listener.withLock { $0 = listener }
+        return port ?? address.port
+    }
+
+    private static func serve(_ descriptor: Int32, _ shared: RelayLoop, _ tls: (@Sendable () -> NIOSSLContext)?) {
+        descriptor.setConnectionOptions()
+        let socket = Socket(descriptor, loop: shared.loop)
+        if let tls {
+            // Without handlers nothing is served.
+            _ = try? SocketChannel.open(socket) { try ConnectionPipeline.addTLS(tls(), to: $0, shared) }
+            return
+        }
+        let connection = ServerConnection(shared: shared)
+        connection.opened(.socket(socket))
+        if !socket.start(connection) { connection.closed() }
     }
 
     /// Uses another configuration for the requests that begin from now on.
@@ -102,7 +106,7 @@ package final class RelayServer: Sendable {
             open = await self.openRequests()
         }
         let listener = self.listener.withLock { $0 }
-        try? await listener?.close().get()
+        if let listener { try? await listener.eventLoop.submit { listener.value.close() }.get() }
         for bound in self.loops {
             try? await bound.eventLoop.submit { bound.value.cut() }.get()
         }

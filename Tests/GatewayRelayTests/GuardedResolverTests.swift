@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import GatewayCore
-import NIOCore
-import NIOPosix
 import Testing
 
 @testable import GatewayRelay
@@ -10,14 +8,13 @@ import Testing
 @Suite("Resolving upstreams")
 struct GuardedResolverTests {
     private func resolve(_ host: String, allowsLoopback: Bool) async -> Result<Int, any Error> {
-        let resolver = GuardedResolver(
-            rule: AddressGuard(allowsLoopback: allowsLoopback), loop: MultiThreadedEventLoopGroup.singleton.any())
-        let v6 = resolver.initiateAAAAQuery(host: host, port: 80)
-        let v4 = resolver.initiateAQuery(host: host, port: 80)
-        do {
-            return .success(try await v4.get().count + v6.get().count)
-        } catch {
-            return .failure(error)
+        await withCheckedContinuation { continuation in
+            let loop = PollLoops.shared.all[0]
+            loop.execute {
+                GuardedResolver.resolve(
+                    host: host, port: 80, rule: AddressGuard(allowsLoopback: allowsLoopback), on: loop
+                ) { continuation.resume(returning: $0.map(\.count).mapError { $0 }) }
+            }
         }
     }
 

@@ -7,7 +7,6 @@ internal import GatewayProviders
 internal import Logging
 internal import NIOCore
 internal import NIOHTTP1
-internal import NIOPosix
 
 /// One model request from its whole body to the last byte of its answer, confined to its event loop.
 final class InferenceExchange: UpstreamDelegate {
@@ -492,7 +491,7 @@ final class InferenceExchange: UpstreamDelegate {
             return
         }
         switch result {
-        case .failure(let error): self.attemptFailed(.noAnswer(Self.reason(error)))
+        case .failure(let error): self.attemptFailed(.noAnswer("\(error)".singleLine))
         case .success(let connection):
             guard let request = self.request else { return }
             self.upstream = connection
@@ -1147,16 +1146,6 @@ final class InferenceExchange: UpstreamDelegate {
 
     private func warnServerError(_ status: UInt) {
         self.warn("upstream answer is a server error", ["status": "\(status)", "path": "\(self.endpoint.path)"])
-    }
-
-    private static func reason(_ error: any Error) -> String {
-        if let error = error as? NIOConnectionError {
-            let inner: [any Error] =
-                error.connectionErrors.map(\.error) + [error.dnsAError, error.dnsAAAAError].compactMap { $0 }
-            if let known = inner.lazy.compactMap({ $0 as? UpstreamConnectError }).first { return known.description }
-            return inner.first.map { "\($0)".singleLine } ?? "cannot connect"
-        }
-        return "\(error)".singleLine
     }
 }
 

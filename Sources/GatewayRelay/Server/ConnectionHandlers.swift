@@ -10,7 +10,7 @@ protocol ConnectionHandler: ChannelInboundHandler {
 
 extension ConnectionHandler {
     func handlerAdded(context: ChannelHandlerContext) {
-        self.connection.opened(context.channel)
+        self.connection.opened(.channel(context.channel))
     }
 
     func channelInactive(context: ChannelHandlerContext) {

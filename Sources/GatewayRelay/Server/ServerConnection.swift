@@ -24,7 +24,7 @@ final class ServerConnection {
 
         /// - Returns: Whether that much was declared: HTTP/2 frames a body without saying how long it is, and what was
         ///   not declared is not taken.
-        mutating func take(_ bytes: ByteBuffer, _ allocator: ByteBufferAllocator) -> Bool {
+        mutating func take(_ bytes: ByteBuffer) -> Bool {
             let length = self.head.contentLength
             guard self.body.readableBytes + bytes.readableBytes <= length else { return false }
             if bytes.readableBytes == length {
@@ -34,7 +34,7 @@ final class ServerConnection {
             if self.body.capacity == 0 {
                 // Memory is given to developers' bodies ahead, and to strangers' as they come.
                 let isKnown = if case .inference = self.destination { true } else { false }
-                self.body = allocator.buffer(capacity: min(length, isKnown ? 1 << 20 : 1024))
+                self.body = ByteBufferAllocator().buffer(capacity: min(length, isKnown ? 1 << 20 : 1024))
             }
             self.body.writeImmutableBuffer(bytes)
             return true
@@ -71,7 +71,7 @@ final class ServerConnection {
     private static let pipelineLimit = 64 << 10
 
     private let shared: RelayLoop
-    private var channel: (any Channel)!
+    private var transport: Transport!
     private var state = State.idle
     /// The request that is coming in.
     private var incoming: Incoming?
@@ -116,19 +116,19 @@ final class ServerConnection {
     /// Bytes of answers that the client has not taken yet.
     private var pendingBytes: Int {
         // A stream does not say how much waits, only whether it is too much.
-        if self.isStream { return self.channel.isWritable ? 0 : 1 }
-        return (try? self.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
+        if self.isStream { return self.transport.isWritable ? 0 : 1 }
+        return self.transport.pendingBytes
     }
 
-    var isWritable: Bool { self.channel.isWritable }
+    var isWritable: Bool { self.transport.isWritable }
     var services: RelayServices { self.shared.services }
     var loop: RelayLoop { self.shared }
 
     // MARK: Life
 
-    func opened(_ channel: any Channel) {
-        self.channel = channel
-        self.peer = channel.remoteAddress?.gatewayAddress ?? self.peer
+    func opened(_ transport: Transport) {
+        self.transport = transport
+        self.peer = transport.remoteAddress?.gatewayAddress ?? self.peer
         self.shared.opened(self)
     }
 
@@ -153,12 +153,12 @@ final class ServerConnection {
         case .answering, .closing: self.keepsAlive = false
         // The last answer may still be on its way to a slow client.
         case .idle where self.pendingBytes > 0, .discarding where self.pendingBytes > 0: self.linger()
-        case .idle, .receiving, .discarding: self.channel.close(promise: nil)
+        case .idle, .receiving, .discarding: self.transport.close()
         }
     }
 
     func cut() {
-        self.channel.close(promise: nil)
+        self.transport.close()
     }
 
     private func progressed() {
@@ -184,7 +184,7 @@ final class ServerConnection {
             limit = timeouts.stall
         case .closing: limit = self.isOutputClosed ? timeouts.linger : timeouts.stall
         }
-        if self.shared.now - self.lastProgress > TimeAmount(limit) { self.channel.close(promise: nil) }
+        if self.shared.now - self.lastProgress > TimeAmount(limit) { self.transport.close() }
     }
 
     // MARK: Reading
@@ -204,7 +204,7 @@ final class ServerConnection {
     private var mustWait: Bool {
         switch self.state {
         case .answering: true
-        case .idle: !self.channel.isWritable
+        case .idle: !self.transport.isWritable
         case .receiving, .discarding, .closing: false
         }
     }
@@ -225,19 +225,19 @@ final class ServerConnection {
         let isTooMuch = self.mustWait && self.inbox.readableBytes > Self.pipelineLimit
         if isTooMuch != self.isReadingStopped {
             self.isReadingStopped = isTooMuch
-            _ = try? self.channel.syncOptions?.setOption(.autoRead, value: !isTooMuch)
+            self.transport.setReading(!isTooMuch)
         }
     }
 
     func writabilityChanged() {
-        let isWritable = self.channel.isWritable
+        let isWritable = self.transport.isWritable
         self.exchange?.clientWritabilityChanged(isWritable)
         if isWritable, case .idle = self.state { self.readInbox() }
     }
 
     func refuseMalformed(_ error: HTTPSyntaxError? = nil) {
         guard case .idle = self.state else {
-            self.channel.close(promise: nil)
+            self.transport.close()
             return
         }
         self.keepsAlive = false
@@ -254,8 +254,8 @@ final class ServerConnection {
         switch (event, self.state) {
         case (.head(let head), .idle): self.begin(head)
         case (.body(let bytes), .receiving):
-            if self.incoming?.take(bytes, self.channel.allocator) != true {
-                self.channel.close(promise: nil)
+            if self.incoming?.take(bytes) != true {
+                self.transport.close()
                 return
             }
             self.progressed()
@@ -266,7 +266,7 @@ final class ServerConnection {
         case (.body, .discarding): self.progressed()
         case (.end, .discarding): self.ready()
         case (_, .closing): break
-        default: self.channel.close(promise: nil)
+        default: self.transport.close()
         }
     }
 
@@ -291,12 +291,10 @@ final class ServerConnection {
         self.flushIfNeeded()
         // A stream ends with its answer, and HTTP/2 has frames for the rest.
         if self.isStream { return }
-        let channel = self.channel!
-        let bound = NIOLoopBound(self, eventLoop: self.shared.loop)
-        channel.writeAndFlush(ByteBuffer()).whenComplete { _ in
-            channel.close(mode: .output, promise: nil)
-            bound.value.isOutputClosed = true
-            bound.value.progressed()
+        self.transport.whenSent(isStream: false) { _ in
+            self.transport.closeOutput()
+            self.isOutputClosed = true
+            self.progressed()
         }
     }
 
@@ -329,7 +327,7 @@ final class ServerConnection {
             }
             guard target.path == "/healthz", self.shared.departure.isKnown else {
                 self.state = .closing
-                self.channel.close(promise: nil)
+                self.transport.close()
                 return
             }
         }
@@ -544,12 +542,12 @@ final class ServerConnection {
             return self.shared.loop.makeFailedFuture(ChannelError.ioOnClosedChannel)
         }
         self.writeAnswer(bytes)
-        self.passOutbox()
-        self.needsFlush = false
-        // Nothing, behind everything: written when all of it is.
-        return self.isStream
-            ? self.channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(ByteBuffer())))
-            : self.channel.writeAndFlush(ByteBuffer())
+        self.flushIfNeeded()
+        let sent = self.shared.loop.makePromise(of: Void.self)
+        self.transport.whenSent(isStream: self.isStream) { isSent in
+            if isSent { sent.succeed() } else { sent.fail(ChannelError.ioOnClosedChannel) }
+        }
+        return sent.futureResult
     }
 
     /// A head to which an answer's own fields are added before it is given to `beginAnswer`.
@@ -588,10 +586,10 @@ final class ServerConnection {
         var head = fields
         if self.isStream {
             let head = HTTPResponseHead(version: .http1_1, status: status, headers: head.headers())
-            self.channel.write(HTTPServerResponsePart.head(head), promise: nil)
+            self.transport.write(part: .head(head))
         } else {
             head.add(lines: "\r\n")
-            self.outbox.begin(head, framing) { self.channel.write($0, promise: nil) }
+            self.outbox.begin(head, framing) { self.transport.write($0) }
         }
         self.needsFlush = true
     }
@@ -601,18 +599,18 @@ final class ServerConnection {
         guard bytes.readableBytes > 0 else { return }
         self.needsFlush = true
         if self.isStream {
-            self.channel.write(HTTPServerResponsePart.body(.byteBuffer(bytes)), promise: nil)
+            self.transport.write(part: .body(.byteBuffer(bytes)))
         } else {
-            self.outbox.body(bytes, framed: framed) { self.channel.write($0, promise: nil) }
+            self.outbox.body(bytes, framed: framed) { self.transport.write($0) }
         }
     }
 
     private func end() {
         self.needsFlush = true
         if self.isStream {
-            self.channel.write(HTTPServerResponsePart.end(nil), promise: nil)
+            self.transport.write(part: .end(nil))
         } else {
-            self.outbox.end { self.channel.write($0, promise: nil) }
+            self.outbox.end { self.transport.write($0) }
         }
     }
 
@@ -622,17 +620,13 @@ final class ServerConnection {
         self.flushIfNeeded()
     }
 
-    private func passOutbox() {
-        if let ready = self.outbox.take() { self.channel.write(ready, promise: nil) }
-    }
-
     func flushIfNeeded() {
         guard self.needsFlush else { return }
         self.needsFlush = false
         if let ready = self.outbox.take() {
-            self.channel.writeAndFlush(ready, promise: nil)
+            self.transport.writeAndFlush(ready)
         } else {
-            self.channel.flush()
+            self.transport.flush()
         }
     }
 
@@ -653,7 +647,7 @@ final class ServerConnection {
     func abortAnswer() {
         self.noteAnswered()
         self.state = .closing
-        self.channel.close(promise: nil)
+        self.transport.close()
     }
 
     private func finished() {
@@ -695,5 +689,23 @@ extension AuditEvent {
                 "path": .string(path),
                 "client_ip": .string(client.description),
             ])
+    }
+}
+
+extension ServerConnection: SocketUser {
+    func socketReceived(_ bytes: ByteBuffer) {
+        self.receive(bytes)
+    }
+
+    func socketPaused() {
+        self.flushIfNeeded()
+    }
+
+    func socketWritabilityChanged() {
+        self.writabilityChanged()
+    }
+
+    func socketClosed(_ error: SocketError?) {
+        self.closed()
     }
 }

@@ -18,10 +18,7 @@ protocol UpstreamDelegate: AnyObject {
 
 /// One connection to an upstream, confined to its event loop. It carries one exchange at a time and goes back to its
 /// pool when an answer ended cleanly.
-final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
-    typealias InboundIn = ByteBuffer
-    typealias OutboundOut = ByteBuffer
-
+final class UpstreamConnection {
     private enum State {
         case idle
         case waitingForHead
@@ -32,7 +29,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     /// A body up to this length leaves in one write with its head.
     private static let smallBody = 8 << 10
 
-    private(set) var channel: (any Channel)?
+    private var transport: Transport?
     private var state = State.idle
     /// Held while its exchange runs, and never longer.
     private var delegate: (any UpstreamDelegate)?
@@ -40,7 +37,6 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     /// What has come and was not read yet.
     private var inbox = ByteBuffer()
     private var inflater: Inflater?
-    private var didRead = false
     private var hasLargeRequest = false
     /// Puts the connection back, or forgets it.
     private let onIdle: (UpstreamConnection) -> Void
@@ -61,11 +57,11 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     var isUsable: Bool {
-        if case .idle = self.state { self.channel?.isActive ?? false } else { false }
+        if case .idle = self.state { self.transport?.isActive ?? false } else { false }
     }
 
-    func handlerAdded(context: ChannelHandlerContext) {
-        self.channel = context.channel
+    func opened(_ transport: Transport) {
+        self.transport = transport
     }
 
     // MARK: Sending
@@ -75,7 +71,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
         _ request: UpstreamRequest, slices: [ByteBuffer], _ credential: ResolvedCredential?,
         for delegate: any UpstreamDelegate,
     ) {
-        guard let channel = self.channel else { return }
+        guard let transport else { return }
         self.delegate = delegate
         self.state = .waitingForHead
         self.parser.expectResponse()
@@ -92,24 +88,23 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
         lines.add(lines: "\r\n")
         guard self.hasLargeRequest else {
             for slice in slices { lines.add(body: slice) }
-            channel.writeAndFlush(lines.buffer(), promise: nil)
+            transport.writeAndFlush(lines.buffer())
             return
         }
-        channel.write(lines.buffer(), promise: nil)
-        for slice in slices where slice.readableBytes > 0 { channel.write(slice, promise: nil) }
-        channel.flush()
+        transport.write(lines.buffer())
+        for slice in slices where slice.readableBytes > 0 { transport.write(slice) }
+        transport.flush()
     }
 
     /// Whether the request has left; an upstream may answer before it has taken all of it.
     private var isRequestSent: Bool {
-        !self.hasLargeRequest || (try? self.channel?.syncOptions?.getOption(.bufferedWritableBytes)) == 0
+        !self.hasLargeRequest || self.transport?.pendingBytes == 0
     }
 
     /// Stops or resumes reading, so that a slow client slows its upstream.
     func setReading(_ isOn: Bool) {
-        guard let channel = self.channel, channel.isActive else { return }
-        _ = try? channel.syncOptions?.setOption(.autoRead, value: isOn)
-        if isOn { channel.read() }
+        guard let transport, transport.isActive else { return }
+        transport.setReading(isOn)
         self.isReadingStopped = !isOn
     }
 
@@ -126,15 +121,13 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
         self.state = .closed
         self.inbox = ByteBuffer()
         self.inflater = nil
-        self.channel?.close(promise: nil)
+        self.transport?.close()
     }
 
     // MARK: Receiving
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    func socketReceived(_ bytes: ByteBuffer) {
         if case .closed = self.state { return }
-        self.didRead = true
-        let bytes = self.unwrapInboundIn(data)
         if self.inbox.readableBytes == 0 {
             self.inbox = bytes
         } else {
@@ -179,7 +172,7 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
         self.delegate = nil
         self.inflater = nil
         if case .receiving(keepsAlive: true) = self.state, self.inbox.readableBytes == 0, self.isRequestSent,
-            self.channel?.isActive == true
+            self.transport?.isActive == true
         {
             self.state = .idle
             self.isReused = true
@@ -192,16 +185,18 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
         delegate?.upstreamFinished()
     }
 
-    func channelReadComplete(context: ChannelHandlerContext) {
-        if self.didRead {
-            self.didRead = false
-            self.delegate?.upstreamPaused()
-        }
+    func socketPaused() {
+        self.delegate?.upstreamPaused()
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
+    /// What waits to leave is the request, which is there whole.
+    func socketWritabilityChanged() {}
+
+    func socketClosed(_ error: SocketError?) {
         if case .closed = self.state { return }
-        if self.parser.close() {
+        if let error {
+            self.broke(error.description)
+        } else if self.parser.close() {
             self.state = .receiving(keepsAlive: false)
             self.finished()
         } else {
@@ -209,14 +204,49 @@ final class UpstreamConnection: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.broke("\(error)")
-    }
-
-    private func broke(_ reason: String) {
+    func broke(_ reason: String) {
         let delegate = self.delegate
         self.delegate = nil
         self.close()
         delegate?.upstreamBroke(reason)
+    }
+}
+
+extension UpstreamConnection: SocketUser {}
+
+/// Gives an upstream connection what comes through TLS.
+final class UpstreamHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    let connection: UpstreamConnection
+    private var didRead = false
+
+    init(_ connection: UpstreamConnection) {
+        self.connection = connection
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.connection.opened(.channel(context.channel))
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        self.didRead = true
+        self.connection.socketReceived(self.unwrapInboundIn(data))
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if self.didRead {
+            self.didRead = false
+            self.connection.socketPaused()
+        }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.connection.socketClosed(nil)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.connection.broke("\(error)")
     }
 }

@@ -4,7 +4,6 @@ internal import GatewayCore
 internal import NIOCore
 internal import NIOExtras
 internal import NIOHTTP1
-internal import NIOPosix
 internal import NIOSSL
 
 /// Keep-alive connections to one upstream on one event loop. Last in, first out: what was used last is the least likely
@@ -13,7 +12,7 @@ final class UpstreamPool {
     private static let maximumIdle = 512
     private static let idleTimeout = TimeAmount.seconds(60)
 
-    private let loop: any EventLoop
+    private let loop: PollLoop
     private let route: UpstreamRoute
     private let rule: AddressGuard
     private let connectTimeout: TimeAmount
@@ -21,7 +20,7 @@ final class UpstreamPool {
     private var sweep: Scheduled<Void>?
     private var isClosed = false
 
-    init(route: UpstreamRoute, loop: any EventLoop, rule: AddressGuard, connectTimeout: TimeAmount = .seconds(10)) {
+    init(route: UpstreamRoute, loop: PollLoop, rule: AddressGuard, connectTimeout: TimeAmount = .seconds(10)) {
         self.route = route
         self.loop = loop
         self.rule = rule
@@ -58,43 +57,61 @@ final class UpstreamPool {
             body(.failure(UpstreamConnectError.blocked(url.host, refusal.description)))
             return
         }
-        let bound = NIOLoopBound(self, eventLoop: self.loop)
-        let done = NIOLoopBound(body, eventLoop: self.loop)
-        let route = self.route
-        let ready = self.loop.makePromise(of: Void.self)
         let deadline = NIODeadline.now() + self.connectTimeout
-        ClientBootstrap(group: self.loop)
-            .resolver(GuardedResolver(rule: route.proxy == nil ? self.rule : nil, loop: self.loop))
-            .connectTimeout(self.connectTimeout)
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .channelOption(.socketOption(.so_keepalive), value: 1)
-            .channelOption(.allowRemoteHalfClosure, value: false)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    if let proxy = route.proxy, let tls = route.proxyTLS {
-                        try Self.addTLS(tls, host: proxy.host, to: channel)
-                    }
-                    if route.tunnels {
-                        try bound.value.openTunnel(on: channel, by: deadline, ready)
-                    } else {
-                        try bound.value.addHandlers(to: channel)
-                        ready.succeed(())
+        let (host, port) = (self.route.proxy?.host ?? url.host, self.route.proxy?.port ?? url.port)
+        let loop = self.loop
+        GuardedResolver.resolve(
+            host: host, port: port, rule: self.route.proxy == nil ? self.rule : nil, on: loop
+        ) { result in
+            switch result {
+            case .failure(let error): body(.failure(error))
+            case .success(let addresses):
+                Connector.connect(to: addresses, by: deadline, on: loop) { result in
+                    switch result {
+                    case .failure(let error): body(.failure(error))
+                    case .success(let descriptor): self.open(Socket(descriptor, loop: loop), by: deadline, body)
                     }
                 }
             }
-            .connect(host: route.proxy?.host ?? url.host, port: route.proxy?.port ?? url.port)
-            .whenComplete { result in
-                switch result {
-                case .failure(let error):
-                    ready.fail(error)
-                    done.value(.failure(error))
-                case .success(let channel):
-                    let pipeline = channel.pipeline.syncOperations
-                    ready.futureResult.assumeIsolated().whenComplete { result in
-                        done.value(result.flatMap { Result { try pipeline.handler(type: UpstreamConnection.self) } })
-                    }
+        }
+    }
+
+    /// Makes a connection ready on a connected socket.
+    private func open(
+        _ socket: Socket, by deadline: NIODeadline,
+        _ body: @escaping (Result<UpstreamConnection, any Error>) -> Void,
+    ) {
+        let route = self.route
+        let connection = UpstreamConnection(
+            onIdle: { connection in self.release(connection) }, absoluteForm: route.absoluteForm)
+        if route.tls == nil, route.proxyTLS == nil {
+            connection.opened(.socket(socket))
+            let isOpen = socket.start(connection)
+            body(isOpen ? .success(connection) : .failure(UpstreamConnectError.noRoom))
+            return
+        }
+        var tunnel: EventLoopFuture<Void>?
+        do {
+            let channel = try SocketChannel.open(socket) { channel in
+                if let proxy = route.proxy, let tls = route.proxyTLS {
+                    try Self.addTLS(tls, host: proxy.host, to: channel)
+                }
+                if route.tunnels {
+                    tunnel = try self.openTunnel(on: channel, by: deadline, to: connection)
+                } else {
+                    try self.addHandlers(for: connection, to: channel)
                 }
             }
+            guard channel.isActive || tunnel != nil else { throw UpstreamConnectError.noRoom }
+        } catch {
+            body(.failure(error))
+            return
+        }
+        if let tunnel {
+            tunnel.assumeIsolated().whenComplete { result in body(result.map { connection }) }
+        } else {
+            body(.success(connection))
+        }
     }
 
     private static func addTLS(_ context: NIOSSLContext, host: String, to channel: any Channel) throws {
@@ -103,9 +120,11 @@ final class UpstreamPool {
     }
 
     /// Asks the proxy for a tunnel to the upstream, and speaks with the upstream through it.
-    private func openTunnel(on channel: any Channel, by deadline: NIODeadline, _ ready: EventLoopPromise<Void>) throws {
+    private func openTunnel(
+        on channel: any Channel, by deadline: NIODeadline, to connection: UpstreamConnection,
+    ) throws -> EventLoopFuture<Void> {
         let route = self.route
-        guard let proxy = route.proxy, let tls = route.tls else { return }
+        guard let proxy = route.proxy else { return self.loop.makeSucceededVoidFuture() }
         let (host, port) = (route.url.host, route.url.port)
         let authority = WebURL.bracketed(host)
         var headers: HTTPHeaders = ["host": "\(authority):\(port)"]
@@ -120,7 +139,7 @@ final class UpstreamPool {
             targetHost: authority, targetPort: port, headers: headers, deadline: deadline, promise: isOpen)
         // An answer that is no HTTP ends the attempt at once.
         try operations.addHandlers([encoder, decoder, connect, NIOCloseOnErrorHandler()])
-        isOpen.futureResult.assumeIsolated()
+        return isOpen.futureResult.assumeIsolated()
             .flatMapError { error in
                 channel.close(promise: nil)
                 return channel.eventLoop.makeFailedFuture(
@@ -128,11 +147,8 @@ final class UpstreamPool {
             }
             .flatMap { operations.removeHandler(encoder) }
             .flatMap { operations.removeHandler(decoder) }
-            .flatMapThrowing {
-                try Self.addTLS(tls, host: host, to: channel)
-                try self.addHandlers(to: channel)
-            }
-            .nonisolated().cascade(to: ready)
+            .flatMapThrowing { try self.addHandlers(for: connection, to: channel) }
+            .nonisolated()
     }
 
     private static func reason(_ error: any Error) -> String {
@@ -145,14 +161,9 @@ final class UpstreamPool {
     }
 
     /// The handlers that speak with the upstream itself.
-    private func addHandlers(to channel: any Channel) throws {
-        let operations = channel.pipeline.syncOperations
-        if let tls = self.route.tls, !self.route.tunnels {
-            try Self.addTLS(tls, host: self.route.url.host, to: channel)
-        }
-        let connection = UpstreamConnection(
-            onIdle: { connection in self.release(connection) }, absoluteForm: self.route.absoluteForm)
-        try operations.addHandler(connection)
+    private func addHandlers(for connection: UpstreamConnection, to channel: any Channel) throws {
+        if let tls = self.route.tls { try Self.addTLS(tls, host: self.route.url.host, to: channel) }
+        try channel.pipeline.syncOperations.addHandler(UpstreamHandler(connection))
     }
 
     private func release(_ connection: UpstreamConnection) {

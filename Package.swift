@@ -107,7 +107,8 @@ let package = Package(
             swiftSettings: strict,
         ),
         .target(
-            name: "GatewayProviders", dependencies: ["GatewayCore", "GatewayConfig", crypto], swiftSettings: strict),
+            name: "GatewayProviders", dependencies: ["CZlib", "GatewayCore", "GatewayConfig", crypto],
+            swiftSettings: strict),
 
         .target(
             name: "GatewayCredentials",

@@ -97,12 +97,12 @@ struct SplitMix: RandomNumberGenerator {
 
 @Suite("AWS event streams")
 struct EventStreamTests {
-    private func decode(_ bytes: [UInt8], cuts: [Int]) throws -> [EventStreamDecoder.Message] {
+    private func decode(_ bytes: [UInt8], cuts: [Int]) throws -> [EventStreamMessage] {
         var decoder = EventStreamDecoder()
-        var messages: [EventStreamDecoder.Message] = []
+        var messages: [EventStreamMessage] = []
         var at = 0
         for cut in cuts + [bytes.count] where cut > at {
-            decoder.receive(bytes[at..<cut])
+            decoder.receive(Array(bytes[at..<cut]))
             while let message = try decoder.next() { messages.append(message) }
             at = cut
         }
@@ -118,7 +118,7 @@ struct EventStreamTests {
         for row in try await Oracle.ask("oracle.py", ["frames", String(seed), "1500"]).array ?? [] {
             let bytes = try #require(row["bytes"]?.string.flatMap(Base64.decode))
             let expected = (row["messages"]?.array ?? []).map { message in
-                EventStreamDecoder.Message(
+                EventStreamMessage(
                     headers: (message["headers"]?.object?.members ?? []).reduce(into: [:]) {
                         $0[$1.key] = $1.value.string
                     },

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import GatewayCore
 import GatewayProviders
 import NIOCore
@@ -74,6 +75,50 @@ struct CloudStreamTests {
             )
             #expect(result.failure == nil)
         }
+    }
+
+    /// What Bedrock writes goes a short way, and everything else that means the same a long one.
+    @Test(
+        "of Bedrock become the same events in whatever form they come",
+        arguments: [
+            #"{"type":"content_block_delta","t":"a"}"#, #"{"t":"a","type":"content_block_delta"}"#,
+            #" {"type":"content_block_delta","t":"a"}"#, #"{"type" : "content_block_delta", "t":"\u00e9"}"#,
+            "{\"type\":\"content_block_delta\",\n\"t\":1}", #"{"type":"content\u005fblock_delta"}"#, #"{"type":"ping"}"#,
+        ])
+    func forms(_ json: String) throws {
+        let base64 = Base64.encode(Array(json.utf8))
+        let type = try #require(JSONValue(parsing: Array(json.utf8))["type"]?.string)
+        let expected = "event: \(type)\ndata: \(json.filter { !$0.isNewline })\n\n"
+        let headers = [(":message-type", "event"), (":event-type", "chunk")]
+        for payload in [
+            "{\"bytes\":\"\(base64)\"}", "{\"bytes\":\"\(base64)\",\"p\":\"abcA0\"}", "{\"bytes\":\"\(base64)\",\"p\":\"\"}",
+            "{\"p\":\"ab\",\"bytes\":\"\(base64)\"}", "{ \"bytes\" : \"\(base64)\" }",
+            "{\"bytes\":\"\(base64.replacingOccurrences(of: "=", with: ""))\",\"p\":\"a b\"}",
+            "{\"bytes\":\"\\u00\(String(base64.utf8.first!, radix: 16))\(base64.dropFirst())\",\"q\":[1]}",
+        ] {
+            let bytes = EventStreamFrame.make(headers, Array(payload.utf8))
+            let result = self.run(bytes + bytes, .eventStream, pieces: 50)
+            #expect(result.text == expected + expected, "\(payload)")
+            #expect(result.failure == nil)
+        }
+    }
+
+    @Test(
+        "of Bedrock end where a frame is no event",
+        arguments: [
+            "", "{}", "{\"bytes\":\"", "{\"bytes\":\"e30=\"}", "{\"bytes\":\"eyJ0\"}", "{\"bytes\":\"!!!!\"}",
+            // Not JSON behind the type, two values, and a control byte in a string.
+            "{\"bytes\":\"\(Base64.encode(Array("{\"type\":\"x\",}".utf8)))\"}",
+            "{\"bytes\":\"\(Base64.encode(Array("{\"type\":\"x\"}{}".utf8)))\"}",
+            "{\"bytes\":\"\(Base64.encode(Array("{\"type\":\"x\",\"a\":\"\u{1}\"}".utf8)))\"}",
+            "{\"bytes\":\"\(Base64.encode(Array("{\"type\":\"x\"}".utf8)))\",\"p\":\"a\"", "[1]",
+        ])
+    func brokenFrames(_ payload: String) {
+        let good = EventStreamFrame.chunk(#"{"type":"message_start"}"#)
+        let bad = EventStreamFrame.make([(":event-type", "chunk")], Array(payload.utf8))
+        let result = self.run(good + bad + good, .eventStream, pieces: 1000)
+        #expect(result.text == "event: message_start\ndata: {\"type\":\"message_start\"}\n\n")
+        #expect(result.failure == "api_error")
     }
 
     @Test(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GatewayCore
-internal import GatewayProviders
+package import GatewayProviders
 
 /// Frames of `application/vnd.amazon.eventstream`, made here so that they can be damaged.
 package enum EventStreamFrame {
@@ -13,9 +13,9 @@ package enum EventStreamFrame {
             block += [UInt8(value.utf8.count >> 8), UInt8(value.utf8.count & 255)] + Array(value.utf8)
         }
         var out = number(16 + block.count + payload.count) + number(block.count)
-        out += number(Int(CRC32.checksum(out)))
+        out += number(Int(out.withUnsafeBytes { CRC32.checksum($0) }))
         out += block + payload
-        return out + number(Int(CRC32.checksum(out)))
+        return out + number(Int(out.withUnsafeBytes { CRC32.checksum($0) }))
     }
 
     /// An event of the Messages format as Bedrock wraps it.
@@ -24,5 +24,30 @@ package enum EventStreamFrame {
         return self.make(
             [(":message-type", "event"), (":event-type", "chunk"), (":content-type", "application/json")],
             Array(payload.utf8))
+    }
+}
+
+/// A message that outlives the decoder's memory.
+package struct EventStreamMessage: Equatable {
+    package let headers: [String: String]
+    package let payload: [UInt8]
+
+    package init(headers: [String: String], payload: [UInt8]) {
+        self.headers = headers
+        self.payload = payload
+    }
+}
+
+extension EventStreamDecoder {
+    package mutating func receive(_ bytes: [UInt8]) {
+        bytes.withUnsafeBytes { self.receive($0) }
+    }
+
+    package mutating func next() throws(Failure) -> EventStreamMessage? {
+        try self.next { message in
+            var headers: [String: String] = [:]
+            message.visitTexts { headers[String(decoding: $0, as: UTF8.self)] = String(decoding: $1, as: UTF8.self) }
+            return EventStreamMessage(headers: headers, payload: Array(message.payload))
+        }
     }
 }

@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import GatewayCore
+internal import CZlib
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#else
+    internal import Darwin
+#endif
 
 /// Takes `application/vnd.amazon.eventstream` apart as it arrives, in pieces of any size.
 ///
@@ -8,14 +16,65 @@ internal import GatewayCore
 /// <https://smithy.io/2.0/aws/amazon-eventstream.html>: 4 bytes total length, 4 bytes header length, 4 bytes CRC of these
 /// eight, headers, payload, 4 bytes CRC of everything before.
 package struct EventStreamDecoder: Sendable {
-    /// One message.
-    package struct Message: Sendable, Equatable {
-        package let headers: [String: String]
-        package let payload: [UInt8]
+    /// One message, where it lies in memory.
+    package struct Message {
+        private let headers: UnsafeRawBufferPointer
+        package let payload: UnsafeRawBufferPointer
 
-        package init(headers: [String: String], payload: [UInt8]) {
+        fileprivate init(headers: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer) throws(Failure) {
             self.headers = headers
             self.payload = payload
+            guard self.visit({ _, _ in }) else { throw .headers }
+        }
+
+        /// The text under a name, the last where there are several.
+        package func header(_ name: StaticString) -> UnsafeRawBufferPointer? {
+            var found: UnsafeRawBufferPointer?
+            self.visitTexts { each, value in
+                if each.count == name.utf8CodeUnitCount, memcmp(each.baseAddress!, name.utf8Start, each.count) == 0 {
+                    found = value
+                }
+            }
+            return found
+        }
+
+        /// Calls with each header that is a text, in order.
+        package func visitTexts(_ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void) {
+            _ = self.visit(body)
+        }
+
+        /// Name length, name, type, value. Values of other types than text are skipped.
+        ///
+        /// - Returns: Whether the block is sound.
+        private func visit(_ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void) -> Bool {
+            let block = self.headers
+            var at = 0
+            while at < block.count {
+                let name = at + 1..<at + 1 + Int(block[at])
+                guard name.upperBound < block.count else { return false }
+                let kind = block[name.upperBound]
+                at = name.upperBound + 1
+                switch kind {
+                case 0, 1: break
+                case 2: at += 1
+                case 3: at += 2
+                case 4: at += 4
+                case 5, 8: at += 8
+                case 9: at += 16
+                case 6, 7:
+                    guard at + 2 <= block.count else { return false }
+                    let end = at + 2 + (Int(block[at]) << 8 | Int(block[at + 1]))
+                    guard end <= block.count else { return false }
+                    if kind == 7 {
+                        body(
+                            UnsafeRawBufferPointer(rebasing: block[name]),
+                            UnsafeRawBufferPointer(rebasing: block[at + 2..<end]))
+                    }
+                    at = end
+                default: return false
+                }
+            }
+            return at == block.count
         }
     }
 
@@ -40,85 +99,66 @@ package struct EventStreamDecoder: Sendable {
     /// Whether everything that arrived has been given out.
     package var isAtBoundary: Bool { self.start == self.buffer.count }
 
-    package mutating func receive(_ bytes: some Sequence<UInt8>) {
+    package mutating func receive(_ bytes: UnsafeRawBufferPointer) {
         if self.start > 1 << 16 {
             self.buffer.removeFirst(self.start)
             self.start = 0
         }
-        self.buffer += bytes
+        self.buffer.append(contentsOf: bytes)
     }
 
-    /// The next whole message, or `nil` when more bytes are needed.
-    package mutating func next() throws(Failure) -> Message? {
-        let available = self.buffer.count - self.start
-        guard available >= Self.preludeLength else { return nil }
-        let total = Int(self.number(at: 0))
-        let headerLength = Int(self.number(at: 4))
-        guard CRC32.checksum(self.buffer[self.start..<self.start + 8]) == self.number(at: 8) else { throw .checksum }
-        guard total >= Self.preludeLength + Self.trailerLength, total <= Self.maximumLength,
-            headerLength <= total - Self.preludeLength - Self.trailerLength
-        else { throw .lengths }
-        guard available >= total else { return nil }
-        let end = self.start + total
-        guard CRC32.checksum(self.buffer[self.start..<end - 4]) == self.number(at: total - 4) else { throw .checksum }
-        let headersEnd = self.start + Self.preludeLength + headerLength
-        let headers = try Self.headers(self.buffer[self.start + Self.preludeLength..<headersEnd])
-        let payload = Array(self.buffer[headersEnd..<end - 4])
-        self.start = end
+    /// Calls with the next message, if it is there whole.
+    ///
+    /// - Returns: `nil` when more bytes are needed.
+    package mutating func next<Value>(_ body: (Message) -> Value) throws(Failure) -> Value? {
+        let start = self.start
+        let result = self.buffer.withUnsafeBytes { bytes -> Result<(Value, length: Int)?, Failure> in
+            do throws(Failure) {
+                return .success(try Self.read(UnsafeRawBufferPointer(rebasing: bytes[start...]), body))
+            } catch {
+                return .failure(error)
+            }
+        }
+        guard let (value, length) = try result.get() else { return nil }
+        self.start += length
         if self.start == self.buffer.count {
             self.buffer.removeAll(keepingCapacity: true)
             self.start = 0
         }
-        return Message(headers: headers, payload: payload)
+        return value
     }
 
-    private func number(at offset: Int) -> UInt32 {
-        let at = self.start + offset
-        return UInt32(self.buffer[at]) << 24 | UInt32(self.buffer[at + 1]) << 16 | UInt32(self.buffer[at + 2]) << 8
-            | UInt32(self.buffer[at + 3])
+    private static func read<Value>(_ bytes: UnsafeRawBufferPointer, _ body: (Message) -> Value)
+        throws(Failure) -> (Value, length: Int)?
+    {
+        guard bytes.count >= Self.preludeLength else { return nil }
+        let (total, headerLength) = (Int(self.number(bytes, at: 0)), Int(self.number(bytes, at: 4)))
+        let prelude = CRC32.checksum(UnsafeRawBufferPointer(rebasing: bytes[..<8]))
+        guard prelude == self.number(bytes, at: 8) else { throw .checksum }
+        guard total >= Self.preludeLength + Self.trailerLength, total <= Self.maximumLength,
+            headerLength <= total - Self.preludeLength - Self.trailerLength
+        else { throw .lengths }
+        guard bytes.count >= total else { return nil }
+        let end = total - Self.trailerLength
+        let checksum = CRC32.checksum(UnsafeRawBufferPointer(rebasing: bytes[8..<end]), after: prelude)
+        guard checksum == self.number(bytes, at: end) else { throw .checksum }
+        let headersEnd = Self.preludeLength + headerLength
+        let message = try Message(
+            headers: UnsafeRawBufferPointer(rebasing: bytes[Self.preludeLength..<headersEnd]),
+            payload: UnsafeRawBufferPointer(rebasing: bytes[headersEnd..<end]))
+        return (body(message), total)
     }
 
-    /// Name length, name, type, value. Only texts are kept; values of other types are skipped.
-    private static func headers(_ bytes: ArraySlice<UInt8>) throws(Failure) -> [String: String] {
-        var headers: [String: String] = [:]
-        var rest = bytes
-        func take(_ count: Int) throws(Failure) -> ArraySlice<UInt8> {
-            guard count >= 0, rest.count >= count else { throw .headers }
-            let taken = rest.prefix(count)
-            rest = rest.dropFirst(count)
-            return taken
-        }
-        while !rest.isEmpty {
-            let nameLength = Int(try take(1).first!)
-            let name = String(decoding: try take(nameLength), as: UTF8.self)
-            switch try take(1).first! {
-            case 0, 1: continue
-            case 2: _ = try take(1)
-            case 3: _ = try take(2)
-            case 4: _ = try take(4)
-            case 5, 8: _ = try take(8)
-            case 9: _ = try take(16)
-            case 6, 7:
-                let isText = bytes[rest.startIndex - 1] == 7
-                let size = try take(2)
-                let value = try take(Int(size.first!) << 8 | Int(size.last!))
-                if isText { headers[name] = String(decoding: value, as: UTF8.self) }
-            default: throw .headers
-            }
-        }
-        return headers
+    private static func number(_ bytes: UnsafeRawBufferPointer, at offset: Int) -> UInt32 {
+        UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
     }
 }
 
 /// CRC-32 as in ISO 3309 and gzip.
 package enum CRC32 {
-    private static let table: [UInt32] = (0..<256).map { index in
-        (0..<8).reduce(UInt32(index)) { value, _ in value & 1 == 1 ? 0xEDB8_8320 ^ (value >> 1) : value >> 1 }
-    }
-
-    package static func checksum(_ bytes: some Sequence<UInt8>) -> UInt32 {
-        var value = UInt32.max
-        for byte in bytes { value = self.table[Int((value ^ UInt32(byte)) & 0xFF)] ^ (value >> 8) }
-        return ~value
+    /// - Parameter start: The checksum of what comes before the bytes.
+    package static func checksum(_ bytes: UnsafeRawBufferPointer, after start: UInt32 = 0) -> UInt32 {
+        let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        return UInt32(truncatingIfNeeded: crc32(UInt(start), base, UInt32(bytes.count)))
     }
 }

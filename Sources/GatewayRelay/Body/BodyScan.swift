@@ -51,7 +51,7 @@ package enum BodyScanError: Error, Equatable {
 /// UTF-8 inside strings passes) and noting the few fields that matter.
 package struct BodyScanner {
     /// Deeper texts are refused; the bound is far above what any client sends and keeps the stack of open containers small.
-    package static let maximumDepth = 10_000
+    package static let maximumDepth = Int(cjson_maximum_depth)
 
     /// Keys under which `model` is data rather than a request for a model.
     private static let opaqueKeys: [StaticString] = ["input", "input_schema", "input_examples", "schema"]
@@ -211,6 +211,8 @@ package struct BodyScanner {
             }
         } else if self.depth == 1, self.is(key, "stream") {
             self.scan.streams = self.peek == UInt8(ascii: "t")
+        } else if self.depth == 1, try self.skipContainer(isOpaque: self.isOpaque(key)) {
+            return
         } else if self.findsNestedModels, self.opaqueDepth == nil, self.isOpaque(key) {
             let before = self.depth
             try self.beginValue(key: key, index: 0)
@@ -218,6 +220,25 @@ package struct BodyScanner {
             return
         }
         try self.beginValue(key: key, index: 0)
+    }
+
+    /// Reads over a container of the top level whole, unless a model in it must be found.
+    ///
+    /// - Returns: Whether it was one, and is behind.
+    private mutating func skipContainer(isOpaque: Bool) throws(BodyScanError) -> Bool {
+        guard let byte = self.peek, byte == 0x7B || byte == 0x5B else { return false }
+        let word: StaticString = "model"
+        var found: Int32 = 0
+        let looks = self.findsNestedModels && !isOpaque
+        let end = withUnsafeMutablePointer(to: &found) { found in
+            cjson_value_end(
+                self.bytes.baseAddress!.assumingMemoryBound(to: UInt8.self) + self.at, self.bytes.count - self.at,
+                Self.maximumDepth - self.depth, word.utf8Start, word.utf8CodeUnitCount, looks ? found : nil)
+        }
+        guard end >= 0 else { throw .invalidJSON }
+        if found != 0 { return false }
+        self.at += end
+        return true
     }
 
     private mutating func topLevelModel() throws(BodyScanError) {
@@ -276,23 +297,10 @@ package struct BodyScanner {
     @inline(__always)
     private mutating func skipString() throws(BodyScanError) {
         let start = self.at + 1
-        let left = self.bytes.count - start
-        // Keys and small values are short and plain; the rest is looked at in blocks.
-        let soon = start + min(left, 24)
-        var at = start
-        while at < soon {
-            let byte = self.bytes[at]
-            if byte == 0x22 {
-                self.at = at + 1
-                return
-            }
-            if byte == 0x5C || byte < 0x20 { break }
-            at += 1
-        }
-        let rest = self.bytes.baseAddress! + at
-        let end = cjson_string_end(rest.assumingMemoryBound(to: UInt8.self), self.bytes.count - at)
+        let rest = self.bytes.baseAddress! + start
+        let end = cjson_string_end(rest.assumingMemoryBound(to: UInt8.self), self.bytes.count - start)
         guard end >= 0 else { throw .invalidJSON }
-        self.at = at + end + 1
+        self.at = start + end + 1
     }
 
     private mutating func skipNumber() throws(BodyScanError) {

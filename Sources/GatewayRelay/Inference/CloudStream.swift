@@ -48,12 +48,16 @@ package struct CloudStream {
             self.format = .events(splitter)
         case .frames(var decoder):
             self.format = .frames(EventStreamDecoder())
-            decoder.receive(bytes.readableBytesView)
+            bytes.withUnsafeReadableBytes { decoder.receive($0) }
+            var events = ByteBufferAllocator().buffer(capacity: bytes.readableBytes)
+            var failure: Step?
             do throws(EventStreamDecoder.Failure) {
-                while !self.hasFailed, let message = try decoder.next() { self.take(message, &steps) }
+                while failure == nil, let told = try decoder.next({ self.take($0, &events) }) { failure = told }
             } catch {
-                self.fail("api_error", "the event stream is broken (\(error))", &steps)
+                failure = .failure(type: "api_error", detail: "the event stream is broken (\(error))")
             }
+            if events.readableBytes > 0 { self.emit(events, &steps) }
+            if case .failure(let type, let detail)? = failure { self.fail(type, detail, &steps) }
             self.format = .frames(decoder)
         }
         return steps
@@ -87,35 +91,34 @@ package struct CloudStream {
         steps.append(.failure(type: type, detail: detail.singleLine.printableASCII(limit: 300)))
     }
 
-    /// A chunk holds an event's JSON in base64.
-    private mutating func take(_ message: EventStreamDecoder.Message, _ steps: inout [Step]) {
-        let detail = String(decoding: message.payload.prefix(300), as: UTF8.self)
-        switch message.headers[":message-type"] {
-        case "exception":
-            let name = message.headers[":exception-type"] ?? ""
-            self.fail(CloudFailure.streamType(exception: name), "\(name): \(detail)", &steps)
-        case "error":
-            let code = message.headers[":error-code"] ?? ""
-            self.fail("api_error", "\(code): \(message.headers[":error-message"] ?? "")", &steps)
-        default:
-            guard message.headers[":event-type"] == "chunk" else { return }
-            guard let outer = try? JSONValue(parsing: message.payload), let text = outer["bytes"]?.string,
-                let json = Base64.decode(text), let event = try? JSONValue(parsing: json),
-                let type = event["type"]?.string
-            else {
-                self.fail("api_error", "a frame is not an event", &steps)
-                return
-            }
-            if type == "error" {
-                self.fail(CloudFailure.streamType(event["error"]?["type"]?.string), detail, &steps)
-                return
-            }
+    /// - Returns: The failure that the message tells of, if it does.
+    private mutating func take(_ message: EventStreamDecoder.Message, _ events: inout ByteBuffer) -> Step? {
+        func text(_ name: StaticString) -> String {
+            message.header(name).map { String(decoding: $0, as: UTF8.self) } ?? ""
+        }
+        var detail: String { String(decoding: message.payload.prefix(300), as: UTF8.self) }
+        switch message.header(":message-type") {
+        case let type? where type.elementsEqual("exception".utf8):
+            let name = text(":exception-type")
+            return .failure(type: CloudFailure.streamType(exception: name), detail: "\(name): \(detail)")
+        case let type? where type.elementsEqual("error".utf8):
+            return .failure(type: "api_error", detail: "\(text(":error-code")): \(text(":error-message"))")
+        default: break
+        }
+        guard message.header(":event-type")?.elementsEqual("chunk".utf8) == true else { return nil }
+        if let type = ChunkPayload.write(message.payload, to: &events) {
+            if type != .ping { self.hasContent = true }
+            return nil
+        }
+        switch ChunkPayload(parsing: message.payload) {
+        case nil: return .failure(type: "api_error", detail: "a frame is not an event")
+        case .error(let type): return .failure(type: CloudFailure.streamType(type), detail: detail)
+        case .event(let type, let json):
             if type != "ping" { self.hasContent = true }
-            var bytes = ByteBuffer()
-            bytes.writeString("event: \(type.singleLine)\ndata: ")
-            bytes.writeBytes(json.filter { $0 != 0x0A && $0 != 0x0D })
-            bytes.writeString("\n\n")
-            self.emit(bytes, &steps)
+            events.writeString("event: \(type.singleLine)\ndata: ")
+            events.writeBytes(json.filter { $0 != 0x0A && $0 != 0x0D })
+            events.writeString("\n\n")
+            return nil
         }
     }
 }

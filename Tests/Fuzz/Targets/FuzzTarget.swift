@@ -41,18 +41,24 @@ public struct FuzzTarget: Sendable {
     // MARK: Streams: cuts must not matter
 
     private static func eventStream(_ input: [UInt8]) {
-        func read(_ pieces: [[UInt8]]) -> ([EventStreamDecoder.Message], Bool) {
+        func read(_ pieces: [[UInt8]]) -> ([[UInt8]], Bool) {
             var decoder = EventStreamDecoder()
-            var messages: [EventStreamDecoder.Message] = []
+            var parts: [[UInt8]] = []
             for piece in pieces {
-                decoder.receive(piece)
+                piece.withUnsafeBytes { decoder.receive($0) }
                 do {
-                    while let message = try decoder.next() { messages.append(message) }
+                    while let message = try decoder.next({ message in
+                        var found = [Array(message.payload)]
+                        message.visitTexts { found += [Array($0), Array($1)] }
+                        return found
+                    }) {
+                        parts += message
+                    }
                 } catch {
-                    return (messages, false)
+                    return (parts, false)
                 }
             }
-            return (messages, true)
+            return (parts, true)
         }
         let (whole, pieces) = self.pieces(input)
         let (one, many) = (read([whole]), read(pieces))

@@ -63,7 +63,7 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Headers of our own: in C for the processor's vector instructions, and for what Swift does not show of Linux.
-        .systemLibrary(name: "CJSONScan"),
+        .systemLibrary(name: "CByteScan"),
         .systemLibrary(name: "CLinuxIO"),
 
         // Leaves: values, no sockets.
@@ -138,7 +138,7 @@ let package = Package(
         .target(
             name: "GatewayRelay",
             dependencies: [
-                "CJSONScan", "CLinuxIO", "CZlib", "GatewayCore", "GatewayMetering", "GatewayPolicy", "GatewayProviders",
+                "CByteScan", "CLinuxIO", "CZlib", "GatewayCore", "GatewayMetering", "GatewayPolicy", "GatewayProviders",
                 log,
                 crypto,
                 .product(name: "HeapModule", package: "swift-collections"),

@@ -27,13 +27,16 @@ package enum Base64 {
         }
     }
 
-    /// What a character stands for; 0xFF for one outside the alphabet.
-    private static let values: [UInt8] = {
-        var values = [UInt8](repeating: 0xFF, count: 256)
-        for (value, character) in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8.enumerated() {
-            values[Int(character)] = UInt8(value)
+    /// What two ASCII characters stand for, at `second << 7 | first`; the top bit is set where one is outside the alphabet.
+    private static let pairs: [UInt16] = {
+        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+        var pairs = [UInt16](repeating: .max, count: 1 << 14)
+        for (high, first) in alphabet.enumerated() {
+            for (low, second) in alphabet.enumerated() {
+                pairs[Int(second) << 7 | Int(first)] = UInt16(high << 6 | low)
+            }
         }
-        return values
+        return pairs
     }()
 
     /// - Parameter out: Where the bytes go: three for every four characters, and three more.
@@ -46,34 +49,40 @@ package enum Base64 {
         guard end > 0, let from = text.baseAddress?.assumingMemoryBound(to: UInt8.self),
             let to = out.baseAddress?.assumingMemoryBound(to: UInt8.self)
         else { return 0 }
-        return self.values.withUnsafeBufferPointer { values in
-            let values = values.baseAddress!
+        return self.pairs.withUnsafeBufferPointer { pairs in
+            let pairs = pairs.baseAddress!
+            /// - Parameter two: The characters' bytes as a little-endian number, and more above them.
+            func pair(_ two: UInt32) -> UInt16 { pairs[Int(two & 0x7F | two >> 1 & 0x3F80)] }
             var (at, count) = (0, 0)
-            // A value outside the alphabet has its top bit set, and so has a sum of such.
-            var problem: UInt8 = 0
+            var problem: UInt16 = 0
+            var beyondASCII: UInt32 = 0
             while at + 4 <= end {
-                let (a, b) = (values[Int(from[at])], values[Int(from[at + 1])])
-                let (c, d) = (values[Int(from[at + 2])], values[Int(from[at + 3])])
-                problem |= a | b | c | d
-                to[count] = a << 2 | b >> 4
-                to[count + 1] = b << 4 | c >> 2
-                to[count + 2] = c << 6 | d
+                let four = UInt32(littleEndian: text.loadUnaligned(fromByteOffset: at, as: UInt32.self))
+                let (high, low) = (pair(four), pair(four >> 16))
+                problem |= high | low
+                beyondASCII |= four
+                let three = UInt32(high) << 12 | UInt32(low)
+                to[count] = UInt8(truncatingIfNeeded: three >> 16)
+                to[count + 1] = UInt8(truncatingIfNeeded: three >> 8)
+                to[count + 2] = UInt8(truncatingIfNeeded: three)
                 at += 4
                 count += 3
             }
-            if end - at >= 2 {
-                let (a, b) = (values[Int(from[at])], values[Int(from[at + 1])])
-                problem |= a | b
-                to[count] = a << 2 | b >> 4
+            if at < end {
+                // "A" stands for zero.
+                let third = end - at == 3 ? from[at + 2] : 0x41
+                let rest = UInt32(from[at]) | UInt32(from[at + 1]) << 8 | UInt32(third) << 16 | 0x41 << 24
+                let (high, low) = (pair(rest), pair(rest >> 16))
+                problem |= high | low
+                beyondASCII |= rest
+                to[count] = UInt8(truncatingIfNeeded: high >> 4)
                 count += 1
                 if end - at == 3 {
-                    let c = values[Int(from[at + 2])]
-                    problem |= c
-                    to[count] = b << 4 | c >> 2
+                    to[count] = UInt8(truncatingIfNeeded: high << 4 | low >> 8)
                     count += 1
                 }
             }
-            return problem & 0x80 == 0 ? count : nil
+            return problem & 0x8000 == 0 && beyondASCII & 0x8080_8080 == 0 ? count : nil
         }
     }
 }

@@ -24,6 +24,17 @@ package enum ByteSearch {
     }
 }
 
+/// Texts that are compared byte by byte.
+extension UnsafeRawBufferPointer {
+    package func equals(_ text: StaticString) -> Bool {
+        self.count == text.utf8CodeUnitCount && self.starts(with: text)
+    }
+
+    package func starts(with text: StaticString) -> Bool {
+        self.count >= text.utf8CodeUnitCount && memcmp(self.baseAddress!, text.utf8Start, text.utf8CodeUnitCount) == 0
+    }
+}
+
 /// Names and words of HTTP, whose case does not count.
 extension UnsafeRawBufferPointer {
     /// Whether the bytes are that word. The word is in lower case and has letters, digits, hyphens and slashes.

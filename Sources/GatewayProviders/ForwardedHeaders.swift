@@ -32,13 +32,16 @@ package enum ForwardedHeaders {
 
     /// - Parameter name: A field's name, in any case.
     package static func disposition(of name: UnsafeRawBufferPointer) -> Disposition {
-        // All names that pass begin with one of four letters.
+        // All names that pass begin with one of four letters, and few are as long as another.
         switch (name.first ?? 0) | 0x20 {
         case UInt8(ascii: "a"), UInt8(ascii: "c"), UInt8(ascii: "u"), UInt8(ascii: "x"): break
         default: return .withheld
         }
-        for entry in self.named where name.matches(entry.name) { return entry.disposition }
-        return self.open.contains { name.begins(with: $0) } ? .passed : .withheld
+        for entry in self.named where entry.name.utf8CodeUnitCount == name.count && name.matches(entry.name) {
+            return entry.disposition
+        }
+        for prefix in self.open where name.begins(with: prefix) { return .passed }
+        return .withheld
     }
 
     /// The codings that the gateway can undo to read usage; others are not offered to the upstream.

@@ -72,8 +72,8 @@ package enum CredentialNeed: Sendable {
     case federation(AnthropicProvider.Federation)
 }
 
-/// What a client asked for, as far as providers need to know it.
-package struct InboundCall: Sendable {
+/// What a client asked for, as far as providers need to know it. Confined to the request's event loop.
+package final class InboundCall {
     /// The paths that model requests come in on.
     package enum Endpoint: Sendable {
         case messages
@@ -122,7 +122,7 @@ package struct InboundCall: Sendable {
     }
 
     /// Lets go of the body, when nothing will be sent again.
-    package mutating func dropBody() {
+    package func dropBody() {
         self.members = []
         self.body = EmptyBody()
     }

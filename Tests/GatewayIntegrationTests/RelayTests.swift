@@ -392,6 +392,31 @@ struct RelayTests {
         await provider.stop()
     }
 
+    @Test("answers a request that is still arriving when it stops")
+    func drainsArrivingRequests() async throws {
+        let upstream = try await ScriptedServer { _ in [.answer(200, "{\"from\":1}")] }
+        let provider = FakeIdentityProvider()
+        try await provider.start()
+        let settings = TestGateway.settings(provider: provider, upstreams: [upstream.url], port: try FreePort.take())
+        let gateway = try await TestGateway.start(settings, provider: provider)
+        let bearer = try await gateway.signIn().bearer
+        let client = try RawClient(port: gateway.gateway.port)
+        let body = #"{"model":"claude-sonnet-4-6","max_tokens":1,"messages":[]}"#
+        try client.send(
+            "POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(bearer)\r\nContent-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body.prefix(20))"
+        )
+        try await Task.sleep(for: .milliseconds(300))
+        async let cut = gateway.gateway.stop(within: .seconds(10))
+        try await Task.sleep(for: .milliseconds(300))
+        try client.send(String(body.dropFirst(20)))
+        let answer = try await client.readAll()
+        #expect(answer.hasPrefix("HTTP/1.1 200") && answer.hasSuffix("{\"from\":1}"), "\(answer)")
+        #expect(answer.contains("connection: close"))
+        #expect(await cut == 0)
+        await upstream.stop()
+        await provider.stop()
+    }
+
     @Test("cuts what is still open at the deadline, and counts it")
     func cutsAtTheDeadline() async throws {
         let upstream = try await ScriptedServer { _ in [.streamHead, .chunk("data: one\n\n"), .hang] }

@@ -198,7 +198,8 @@ struct BodyScannerTests {
             // Of a key that stands twice the parser keeps one value, so the scanner may have found more.
             let paths = Set(scan.nestedModels.map(\.path))
             for (key, value) in object.members where key != "model" && key != "input" {
-                #expect(paths.isSuperset(of: Self.models(in: value, at: key)), "\(String(decoding: bytes, as: UTF8.self))")
+                #expect(
+                    paths.isSuperset(of: Self.models(in: value, at: key)), "\(String(decoding: bytes, as: UTF8.self))")
             }
         } catch {
             switch parsed {

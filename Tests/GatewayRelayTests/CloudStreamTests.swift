@@ -83,7 +83,8 @@ struct CloudStreamTests {
         arguments: [
             #"{"type":"content_block_delta","t":"a"}"#, #"{"t":"a","type":"content_block_delta"}"#,
             #" {"type":"content_block_delta","t":"a"}"#, #"{"type" : "content_block_delta", "t":"\u00e9"}"#,
-            "{\"type\":\"content_block_delta\",\n\"t\":1}", #"{"type":"content\u005fblock_delta"}"#, #"{"type":"ping"}"#,
+            "{\"type\":\"content_block_delta\",\n\"t\":1}", #"{"type":"content\u005fblock_delta"}"#,
+            #"{"type":"ping"}"#,
         ])
     func forms(_ json: String) throws {
         let base64 = Base64.encode(Array(json.utf8))
@@ -91,7 +92,8 @@ struct CloudStreamTests {
         let expected = "event: \(type)\ndata: \(json.filter { !$0.isNewline })\n\n"
         let headers = [(":message-type", "event"), (":event-type", "chunk")]
         for payload in [
-            "{\"bytes\":\"\(base64)\"}", "{\"bytes\":\"\(base64)\",\"p\":\"abcA0\"}", "{\"bytes\":\"\(base64)\",\"p\":\"\"}",
+            "{\"bytes\":\"\(base64)\"}", "{\"bytes\":\"\(base64)\",\"p\":\"abcA0\"}",
+            "{\"bytes\":\"\(base64)\",\"p\":\"\"}",
             "{\"p\":\"ab\",\"bytes\":\"\(base64)\"}", "{ \"bytes\" : \"\(base64)\" }",
             "{\"bytes\":\"\(base64.replacingOccurrences(of: "=", with: ""))\",\"p\":\"a b\"}",
             "{\"bytes\":\"\\u00\(String(base64.utf8.first!, radix: 16))\(base64.dropFirst())\",\"q\":[1]}",

@@ -43,11 +43,15 @@ extension EventStreamDecoder {
         bytes.withUnsafeBytes { self.receive($0) }
     }
 
+    /// The next message, or `nil` when more bytes are needed.
     package mutating func next() throws(Failure) -> EventStreamMessage? {
-        try self.next { message in
+        var found: EventStreamMessage?
+        try self.read { message in
             var headers: [String: String] = [:]
             message.visitTexts { headers[String(decoding: $0, as: UTF8.self)] = String(decoding: $1, as: UTF8.self) }
-            return EventStreamMessage(headers: headers, payload: Array(message.payload))
+            found = EventStreamMessage(headers: headers, payload: Array(message.payload))
+            return false
         }
+        return found
     }
 }

@@ -1,14 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import CZlib
-
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Musl)
-    internal import Musl
-#else
-    internal import Darwin
-#endif
+internal import GatewayCore
 
 /// Takes `application/vnd.amazon.eventstream` apart as it arrives, in pieces of any size.
 ///
@@ -20,21 +13,26 @@ package struct EventStreamDecoder: Sendable {
     package struct Message {
         private let headers: UnsafeRawBufferPointer
         package let payload: UnsafeRawBufferPointer
+        /// `:message-type` and `:event-type`, where they are texts.
+        package private(set) var messageType: UnsafeRawBufferPointer?
+        package private(set) var eventType: UnsafeRawBufferPointer?
 
         fileprivate init(headers: UnsafeRawBufferPointer, payload: UnsafeRawBufferPointer) throws(Failure) {
             self.headers = headers
             self.payload = payload
-            guard self.visit({ _, _ in }) else { throw .headers }
+            var (message, event): (UnsafeRawBufferPointer?, UnsafeRawBufferPointer?) = (nil, nil)
+            let isSound = self.visit { name, value in
+                if name.equals(":message-type") { message = value }
+                if name.equals(":event-type") { event = value }
+            }
+            guard isSound else { throw .headers }
+            (self.messageType, self.eventType) = (message, event)
         }
 
         /// The text under a name, the last where there are several.
         package func header(_ name: StaticString) -> UnsafeRawBufferPointer? {
             var found: UnsafeRawBufferPointer?
-            self.visitTexts { each, value in
-                if each.count == name.utf8CodeUnitCount, memcmp(each.baseAddress!, name.utf8Start, each.count) == 0 {
-                    found = value
-                }
-            }
+            self.visitTexts { each, value in if each.equals(name) { found = value } }
             return found
         }
 
@@ -107,46 +105,53 @@ package struct EventStreamDecoder: Sendable {
         self.buffer.append(contentsOf: bytes)
     }
 
-    /// Calls with the next message, if it is there whole.
-    ///
-    /// - Returns: `nil` when more bytes are needed.
-    package mutating func next<Value>(_ body: (Message) -> Value) throws(Failure) -> Value? {
-        let start = self.start
-        let result = self.buffer.withUnsafeBytes { bytes -> Result<(Value, length: Int)?, Failure> in
+    /// Calls with each whole message that is there, until a call says to stop.
+    package mutating func read(_ body: (Message) -> Bool) throws(Failure) {
+        var failure: Failure?
+        self.start += self.buffer.withUnsafeBytes { bytes in
+            var at = self.start
             do throws(Failure) {
-                return .success(try Self.read(UnsafeRawBufferPointer(rebasing: bytes[start...]), body))
+                var goesOn = true
+                while goesOn, let end = try Self.length(UnsafeRawBufferPointer(rebasing: bytes[at...])) {
+                    goesOn = body(try Self.message(UnsafeRawBufferPointer(rebasing: bytes[at..<at + end])))
+                    at += end
+                }
             } catch {
-                return .failure(error)
+                failure = error
             }
+            return at - self.start
         }
-        guard let (value, length) = try result.get() else { return nil }
-        self.start += length
         if self.start == self.buffer.count {
             self.buffer.removeAll(keepingCapacity: true)
             self.start = 0
         }
-        return value
+        if let failure { throw failure }
     }
 
-    private static func read<Value>(_ bytes: UnsafeRawBufferPointer, _ body: (Message) -> Value)
-        throws(Failure) -> (Value, length: Int)?
-    {
+    /// The length of the message that begins there; `nil` when more bytes are needed.
+    private static func length(_ bytes: UnsafeRawBufferPointer) throws(Failure) -> Int? {
         guard bytes.count >= Self.preludeLength else { return nil }
+        guard CRC32.checksum(UnsafeRawBufferPointer(rebasing: bytes[..<8])) == self.number(bytes, at: 8) else {
+            throw .checksum
+        }
         let (total, headerLength) = (Int(self.number(bytes, at: 0)), Int(self.number(bytes, at: 4)))
-        let prelude = CRC32.checksum(UnsafeRawBufferPointer(rebasing: bytes[..<8]))
-        guard prelude == self.number(bytes, at: 8) else { throw .checksum }
         guard total >= Self.preludeLength + Self.trailerLength, total <= Self.maximumLength,
             headerLength <= total - Self.preludeLength - Self.trailerLength
         else { throw .lengths }
-        guard bytes.count >= total else { return nil }
-        let end = total - Self.trailerLength
-        let checksum = CRC32.checksum(UnsafeRawBufferPointer(rebasing: bytes[8..<end]), after: prelude)
+        return bytes.count >= total ? total : nil
+    }
+
+    /// - Parameter bytes: A whole message, whose lengths are sound.
+    private static func message(_ bytes: UnsafeRawBufferPointer) throws(Failure) -> Message {
+        let end = bytes.count - Self.trailerLength
+        // The prelude's own checksum goes on.
+        let checksum = CRC32.checksum(
+            UnsafeRawBufferPointer(rebasing: bytes[8..<end]), after: self.number(bytes, at: 8))
         guard checksum == self.number(bytes, at: end) else { throw .checksum }
-        let headersEnd = Self.preludeLength + headerLength
-        let message = try Message(
+        let headersEnd = Self.preludeLength + Int(self.number(bytes, at: 4))
+        return try Message(
             headers: UnsafeRawBufferPointer(rebasing: bytes[Self.preludeLength..<headersEnd]),
             payload: UnsafeRawBufferPointer(rebasing: bytes[headersEnd..<end]))
-        return (body(message), total)
     }
 
     private static func number(_ bytes: UnsafeRawBufferPointer, at offset: Int) -> UInt32 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CJSONScan
+internal import CByteScan
 internal import GatewayCore
 package import GatewayProviders
 

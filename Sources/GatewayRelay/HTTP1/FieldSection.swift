@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import CByteScan
 internal import GatewayCore
 internal import NIOCore
 package import NIOHTTP1
 
 /// The field lines of one message as they came: places in its bytes, and no copies of them.
 package struct FieldSection {
-    private struct Line {
-        let name: Int32
-        let nameCount: Int32
-        let value: Int32
-        let valueCount: Int32
-    }
+    private typealias Line = cfields_line
+
+    /// So many lines are usual.
+    private static let usualLines = 24
 
     private let bytes: ByteBuffer
     private let lines: [Line]
@@ -48,42 +47,33 @@ package struct FieldSection {
             guard isSound else { throw .field }
             lines.append(
                 Line(
-                    name: Int32(start), nameCount: Int32(middle - start), value: Int32(middle),
-                    valueCount: Int32(bytes.writerIndex - middle)))
+                    name: Int32(start), name_count: Int32(middle - start), value: Int32(middle),
+                    value_count: Int32(bytes.writerIndex - middle)))
         }
         self.bytes = bytes
         self.lines = lines
     }
 
-    /// Whoever calls has made sure that the bytes end with a blank line and that each line ends with CR LF.
+    /// Whoever calls has made sure that the bytes end with a blank line.
     private static func read(_ bytes: UnsafeRawBufferPointer, from start: Int) throws(HTTPSyntaxError) -> [Line] {
-        var lines: [Line] = []
-        lines.reserveCapacity(16)
-        var at = start
-        while at < bytes.count - 2 {
-            var colon = at
-            while FieldSyntax.isToken(bytes[colon]) { colon += 1 }
-            // No name, a space before the colon, or a folded line (RFC 9112 §5.1 and §5.2).
-            guard colon > at, bytes[colon] == 0x3A, let feed = ByteSearch.first(0x0A, bytes, from: colon) else {
-                throw .field
+        let base = bytes.baseAddress!.assumingMemoryBound(to: UInt8.self)
+        var room = self.usualLines
+        while true {
+            var found = 0
+            let lines = [Line](unsafeUninitializedCapacity: room) { lines, count in
+                found = cfields_read(base, bytes.count, start, lines.baseAddress, room)
+                count = max(0, found)
             }
-            var (start, end) = (colon + 1, feed - 1)
-            while start < end, bytes[start] == 0x20 || bytes[start] == 0x09 { start += 1 }
-            while end > start, bytes[end - 1] == 0x20 || bytes[end - 1] == 0x09 { end -= 1 }
-            guard FieldSyntax.isFieldValue(UnsafeRawBufferPointer(rebasing: bytes[start..<end])) else { throw .field }
-            lines.append(
-                Line(
-                    name: Int32(truncatingIfNeeded: at), nameCount: Int32(truncatingIfNeeded: colon - at),
-                    value: Int32(truncatingIfNeeded: start), valueCount: Int32(truncatingIfNeeded: end - start)))
-            at = feed + 1
+            if found >= 0 { return lines }
+            guard found == cfields_too_many else { throw .field }
+            room = bytes.count / 4
         }
-        return lines
     }
 
     // MARK: Reading
 
     /// Sum over the fields of name, value and four bytes.
-    var size: Int { self.lines.reduce(0) { $0 + Int($1.nameCount) + Int($1.valueCount) + 4 } }
+    var size: Int { self.lines.reduce(0) { $0 + Int($1.name_count) + Int($1.value_count) + 4 } }
 
     /// Calls with the bytes of each field, in order.
     func visit(_ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void) {
@@ -93,18 +83,18 @@ package struct FieldSection {
     }
 
     private static func name(_ line: Line, _ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(rebasing: bytes[Int(line.name)..<Int(line.name) + Int(line.nameCount)])
+        UnsafeRawBufferPointer(rebasing: bytes[Int(line.name)..<Int(line.name) + Int(line.name_count)])
     }
 
     private static func value(_ line: Line, _ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(rebasing: bytes[Int(line.value)..<Int(line.value) + Int(line.valueCount)])
+        UnsafeRawBufferPointer(rebasing: bytes[Int(line.value)..<Int(line.value) + Int(line.value_count)])
     }
 
     private func index(_ name: StaticString, after start: Int, _ bytes: UnsafeRawBufferPointer) -> Int? {
         let count = Int32(name.utf8CodeUnitCount)
         var index = start
         while index < self.lines.count {
-            if self.lines[index].nameCount == count, Self.name(self.lines[index], bytes).matches(name) {
+            if self.lines[index].name_count == count, Self.name(self.lines[index], bytes).matches(name) {
                 return index
             }
             index += 1

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import CJSONScan
+internal import CByteScan
 internal import GatewayCore
 internal import NIOCore
 
@@ -43,8 +43,8 @@ enum ChunkPayload {
             let json = UnsafeRawBufferPointer(rebasing: place[..<count])
             guard let name = self.name(in: json), self.isOneLine(json) else { return 0 }
             let type = UnsafeRawBufferPointer(rebasing: json[name])
-            if type.elementsEqual("error".utf8) { return 0 }
-            found = type.elementsEqual("ping".utf8) ? .ping : .other
+            if type.equals("error") { return 0 }
+            found = type.equals("ping") ? .ping : .other
             var writer = Writer(space: space)
             writer.put("event: ")
             writer.put(type)
@@ -80,19 +80,16 @@ enum ChunkPayload {
         }
     }
 
-    /// `}`, or `,"p":"…"}` with letters and digits.
+    /// `}`, or `,"p":"…"}` without escapes.
     private static func isPadding(_ rest: UnsafeRawBufferPointer) -> Bool {
         if rest.count == 1 { return rest[0] == 0x7D }
-        guard rest.count >= 8, rest.starts(with: ",\"p\":\"" as StaticString), rest[rest.count - 2] == 0x22,
-            rest[rest.count - 1] == 0x7D
+        let start = 6
+        guard rest.count >= start + 2, rest.starts(with: ",\"p\":\"" as StaticString), rest[rest.count - 1] == 0x7D,
+            let base = rest.baseAddress?.assumingMemoryBound(to: UInt8.self)
         else { return false }
-        for index in 6..<rest.count - 2 {
-            switch rest[index] {
-            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: continue
-            default: return false
-            }
-        }
-        return true
+        // The first quote ends it, so an escaped one would be too early.
+        return cjson_string_end(base + start, rest.count - start) == rest.count - start - 2
+            && ByteSearch.first(0x5C, rest, from: start) == nil
     }
 
     /// Where the type's name stands, if it is first in the object and plain.
@@ -100,7 +97,9 @@ enum ChunkPayload {
         let start = self.typeBegin.utf8CodeUnitCount
         guard json.starts(with: self.typeBegin) else { return nil }
         var at = start
-        while at < json.count, at - start < self.nameLimit, json[at] == 0x5F || (0x61...0x7A).contains(json[at]) { at += 1 }
+        while at < json.count, at - start < self.nameLimit, json[at] == 0x5F || (0x61...0x7A).contains(json[at]) {
+            at += 1
+        }
         return at > start && at < json.count && json[at] == 0x22 ? start..<at : nil
     }
 
@@ -109,14 +108,5 @@ enum ChunkPayload {
         guard let base = json.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return false }
         return cjson_value_end(base, json.count, Int(cjson_maximum_depth), nil, 0, nil) == json.count
             && ByteSearch.first(0x0A, json, from: 0) == nil && ByteSearch.first(0x0D, json, from: 0) == nil
-    }
-}
-
-extension UnsafeRawBufferPointer {
-    fileprivate func starts(with text: StaticString) -> Bool {
-        self.count >= text.utf8CodeUnitCount
-            && ByteSearch.areEqual(
-                UnsafeRawBufferPointer(rebasing: self[..<text.utf8CodeUnitCount]),
-                UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 }

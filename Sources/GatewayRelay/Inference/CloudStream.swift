@@ -52,7 +52,10 @@ package struct CloudStream {
             var events = ByteBufferAllocator().buffer(capacity: bytes.readableBytes)
             var failure: Step?
             do throws(EventStreamDecoder.Failure) {
-                while failure == nil, let told = try decoder.next({ self.take($0, &events) }) { failure = told }
+                try decoder.read { message in
+                    failure = self.take(message, &events)
+                    return failure == nil
+                }
             } catch {
                 failure = .failure(type: "api_error", detail: "the event stream is broken (\(error))")
             }
@@ -97,15 +100,14 @@ package struct CloudStream {
             message.header(name).map { String(decoding: $0, as: UTF8.self) } ?? ""
         }
         var detail: String { String(decoding: message.payload.prefix(300), as: UTF8.self) }
-        switch message.header(":message-type") {
-        case let type? where type.elementsEqual("exception".utf8):
+        if let type = message.messageType, type.equals("exception") {
             let name = text(":exception-type")
             return .failure(type: CloudFailure.streamType(exception: name), detail: "\(name): \(detail)")
-        case let type? where type.elementsEqual("error".utf8):
-            return .failure(type: "api_error", detail: "\(text(":error-code")): \(text(":error-message"))")
-        default: break
         }
-        guard message.header(":event-type")?.elementsEqual("chunk".utf8) == true else { return nil }
+        if let type = message.messageType, type.equals("error") {
+            return .failure(type: "api_error", detail: "\(text(":error-code")): \(text(":error-message"))")
+        }
+        guard message.eventType?.equals("chunk") == true else { return nil }
         if let type = ChunkPayload.write(message.payload, to: &events) {
             if type != .ping { self.hasContent = true }
             return nil

@@ -10,6 +10,10 @@ package struct RequestTarget: Sendable, Equatable {
     package let query: String?
 
     package init(_ target: String) {
+        if let plain = Self.plain(target) {
+            self = plain
+            return
+        }
         var rest = Substring(target).utf8
         // Absolute form (RFC 9112 §3.2.2): only the part behind the authority counts.
         if rest.first != 0x2F, let scheme = target.range(of: "://") {
@@ -24,6 +28,27 @@ package struct RequestTarget: Sendable, Equatable {
         }
         self.path =
             rest.contains(0x2E) || rest.contains(0x25) ? Self.resolve(Substring(rest)) : String(Substring(rest))
+    }
+
+    private init(path: String, query: String?) {
+        self.path = path
+        self.query = query
+    }
+
+    /// A target in origin form without anything to resolve.
+    private static func plain(_ target: String) -> RequestTarget? {
+        var target = target
+        return target.withUTF8 { bytes in
+            let all = UnsafeRawBufferPointer(bytes)
+            guard all.first == 0x2F else { return nil }
+            let end = ByteSearch.first(0x3F, all, from: 0) ?? all.count
+            let path = UnsafeRawBufferPointer(rebasing: all[..<end])
+            if ByteSearch.first(0x2E, path, from: 0) != nil || ByteSearch.first(0x25, path, from: 0) != nil {
+                return nil
+            }
+            let query = end < all.count ? String(decoding: all[(end + 1)...], as: UTF8.self) : nil
+            return RequestTarget(path: String(decoding: path, as: UTF8.self), query: query)
+        }
     }
 
     private static func resolve(_ path: Substring) -> String {

@@ -110,7 +110,13 @@ final class ServerConnection {
 
     /// Whether an answer is owed or on its way.
     var isBusy: Bool {
-        if case .answering = self.state { true } else { !self.isOutputClosed && self.pendingBytes > 0 }
+        if case .answering = self.state { return true }
+        return self.isReceivingInference || !self.isOutputClosed && self.pendingBytes > 0
+    }
+
+    /// Whether the rest of a developer's request is on its way.
+    private var isReceivingInference: Bool {
+        if case .receiving = self.state, case .inference? = self.incoming?.destination { true } else { false }
     }
 
     /// Bytes of answers that the client has not taken yet.
@@ -151,6 +157,8 @@ final class ServerConnection {
     func drain() {
         switch self.state {
         case .answering, .closing: self.keepsAlive = false
+        // It is in the middle of its words, and gets its answer.
+        case .receiving where self.isReceivingInference: self.keepsAlive = false
         // The last answer may still be on its way to a slow client.
         case .idle where self.pendingBytes > 0, .discarding where self.pendingBytes > 0: self.linger()
         case .idle, .receiving, .discarding: self.transport.close()

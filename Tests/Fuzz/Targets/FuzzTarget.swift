@@ -47,12 +47,10 @@ public struct FuzzTarget: Sendable {
             for piece in pieces {
                 piece.withUnsafeBytes { decoder.receive($0) }
                 do {
-                    while let message = try decoder.next({ message in
-                        var found = [Array(message.payload)]
-                        message.visitTexts { found += [Array($0), Array($1)] }
-                        return found
-                    }) {
-                        parts += message
+                    try decoder.read { message in
+                        parts.append(Array(message.payload))
+                        message.visitTexts { parts += [Array($0), Array($1)] }
+                        return true
                     }
                 } catch {
                     return (parts, false)

@@ -387,7 +387,7 @@ class IdentityProvider:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.codes, self.refreshes, self.count = {}, {}, 0
-        self.signs = None
+        self.client = None
         provider = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -453,7 +453,7 @@ class IdentityProvider:
 
     def authorize(self, asked):
         code = secrets.token_urlsafe(12)
-        self.codes[code] = asked.get("nonce")
+        self.codes[code], self.client = asked.get("nonce"), asked["client_id"]
         back = {"code": code, "state": asked.get("state", "")}
         return asked["redirect_uri"] + "?" + urllib.parse.urlencode(back)
 
@@ -471,7 +471,7 @@ class IdentityProvider:
                 return 400, {"error": "invalid_grant"}
         now = int(time.time())
         claims = {
-            "iss": self.url, "aud": "client", "sub": subject, "iat": now, "exp": now + 3600,
+            "iss": self.url, "aud": self.client, "sub": subject, "iat": now, "exp": now + 3600,
             "email": f"{subject}@example.com", "email_verified": True, "groups": ["engineers"],
         }
         if nonce:

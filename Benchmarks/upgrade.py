@@ -85,7 +85,7 @@ class Rehearsal(Soak):
     # MARK: Earlier schemas
 
     def steps(self, binary, name):
-        """The migrations of a version, the name and the statements of each, and before them the table of their names."""
+        """The table of migrations, and those of a version: the name and the statements of each."""
         database, depth = self.postgres.make(name), len(self.stand.undo)
         pipe = Pipe(self.stand, self.postgres.port, is_watching=True)
         self.make_gateway(name, binary, self.postgres.url(name, pipe.port)).start()

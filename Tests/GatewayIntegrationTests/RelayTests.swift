@@ -458,21 +458,24 @@ struct RelayTests {
             let same = TestGateway.settings(
                 provider: gateway.provider, upstreams: [upstream.url], port: gateway.gateway.port)
             let isDone = Mutex(false)
-            async let reloads = {
-                var count = 0
+            let count = Mutex(0)
+            async let reloads: Void = {
                 while !isDone.withLock({ $0 }) {
-                    let pending = try await gateway.gateway.reload(count % 2 == 0 ? other : same)
+                    let pending = try await gateway.gateway.reload(
+                        count.withLock { $0 % 2 == 0 } ? other : same)
                     #expect(pending.isEmpty)
-                    count += 1
+                    count.withLock { $0 += 1 }
                     try await Task.sleep(for: .milliseconds(5))
                 }
-                return count
             }()
             let bad = try await withThrowingTaskGroup(of: Int.self) { group in
                 for _ in 0..<8 {
                     group.addTask {
                         var bad = 0
-                        for _ in 0..<40 {
+                        var left = 40
+                        // On a busy machine a reload takes longer than some requests.
+                        while left > 0 || count.withLock({ $0 }) <= 20 {
+                            left -= 1
                             let arrivals = Arrivals()
                             let status = try await self.stream(gateway, bearer, into: arrivals).status
                             if status != 200 || !arrivals.text.hasSuffix("two\n\n") { bad += 1 }
@@ -484,8 +487,7 @@ struct RelayTests {
             }
             isDone.withLock { $0 = true }
             #expect(bad == 0)
-            let count = try await reloads
-            #expect(count > 20)
+            try await reloads
         }
         await upstream.stop()
     }

@@ -72,6 +72,7 @@ package enum GatewayCommand {
         if let loaded { gateway.repeatForOutputs(loaded) }
         for line in Banner.lines(settings, port: gateway.port, notices: notices) { console.writer.write(line) }
         for fact in Banner.facts(settings, port: gateway.port) { console.log.info("\(fact)") }
+        StartupMemory.release()
         let reloader = source.map { Reloader(gateway: gateway, source: $0, audit: gateway.audit, log: console.log) }
         let watcher = watches ? reloader.map { reloader in Task { await reloader.watch() } } : nil
         defer { watcher?.cancel() }

@@ -458,13 +458,12 @@ struct RelayTests {
             let same = TestGateway.settings(
                 provider: gateway.provider, upstreams: [upstream.url], port: gateway.gateway.port)
             let isDone = Mutex(false)
-            let count = Mutex(0)
+            let progress = Counter()
             async let reloads: Void = {
                 while !isDone.withLock({ $0 }) {
-                    let pending = try await gateway.gateway.reload(
-                        count.withLock { $0 % 2 == 0 } ? other : same)
+                    let pending = try await gateway.gateway.reload(progress.value % 2 == 0 ? other : same)
                     #expect(pending.isEmpty)
-                    count.withLock { $0 += 1 }
+                    _ = progress.next()
                     try await Task.sleep(for: .milliseconds(5))
                 }
             }()
@@ -474,7 +473,7 @@ struct RelayTests {
                         var bad = 0
                         var left = 40
                         // On a busy machine a reload takes longer than some requests.
-                        while left > 0 || count.withLock({ $0 }) <= 20 {
+                        while left > 0 || progress.value <= 20 {
                             left -= 1
                             let arrivals = Arrivals()
                             let status = try await self.stream(gateway, bearer, into: arrivals).status

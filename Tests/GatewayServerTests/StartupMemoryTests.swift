@@ -10,7 +10,7 @@ struct StartupMemoryTests {
     func ranges() {
         let program = "/usr/bin/claude"
         func range(_ line: String) -> Range<UInt>? { StartupMemory.codeRange(line, of: program) }
-        #expect(range("55d0f000-55d12000 r-xp 0000f000 fe:01 42   /usr/bin/claude\n") == 0x55d0f000..<0x55d12000)
+        #expect(range("55d0f000-55d12000 r-xp 0000f000 fe:01 42   /usr/bin/claude\n") == 0x55d0_f000..<0x55d1_2000)
         // Data would be lost, and other programs' code is not its own.
         for line in [
             "55d0f000-55d12000 rw-p 0000f000 fe:01 42   /usr/bin/claude\n",

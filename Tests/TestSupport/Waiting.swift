@@ -28,6 +28,8 @@ package final class Counter: Sendable {
 
     package init() {}
 
+    package var value: Int { self.count.load(ordering: .relaxed) }
+
     /// - Returns: How many calls there were before.
     package func next() -> Int { self.count.add(1, ordering: .relaxed).oldValue }
 }

@@ -148,14 +148,19 @@ final class PostgresConnection {
     private static func error(of result: OpaquePointer, connectionIsGood: Bool) -> StoreError {
         let state = PQresultErrorField(result, Int32(UInt8(ascii: "C"))).map { String(cString: $0) } ?? ""
         let primary = PQresultErrorField(result, Int32(UInt8(ascii: "M"))).map { String(cString: $0) }
-        let text = (primary ?? String(cString: PQresultErrorMessage(result))).trimmingSpaces.singleLine
+        let text = self.sentence(primary ?? String(cString: PQresultErrorMessage(result)))
         // Class 57P: the server is going down; 08: the connection is gone.
         let isGone = !connectionIsGood || state.hasPrefix("57P") || state.hasPrefix("08")
         return isGone ? .unavailable(text) : .refused(sqlState: state, text)
     }
 
     private static func message(of handle: OpaquePointer) -> String {
-        let text = String(cString: PQerrorMessage(handle)).trimmingSpaces.singleLine
+        let text = self.sentence(String(cString: PQerrorMessage(handle)))
         return text.isEmpty ? "the connection failed" : text
+    }
+
+    /// libpq's words, of which it makes several lines.
+    private static func sentence(_ text: String) -> String {
+        text.split(whereSeparator: \.isWhitespace).joined(separator: " ").singleLine
     }
 }

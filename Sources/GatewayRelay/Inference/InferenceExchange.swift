@@ -866,9 +866,10 @@ final class InferenceExchange: UpstreamDelegate {
 
     private func completed() {
         self.phase = .finished
-        self.connection.endAnswer()
+        // Whoever has the answer finds it in the books and in the log.
         self.closeTicket(isWhole: true)
         self.conclude(.complete)
+        self.connection.endAnswer()
     }
 
     /// A whole answer that was not relayed as it came.

@@ -455,7 +455,6 @@ final class ServerConnection {
         if head.hasTransferCoding || head.contentLength > Self.discardLimit { self.keepsAlive = false }
         self.state = .answering
         self.write(response)
-        self.noteAnswered()
         if self.keepsAlive {
             self.state = .discarding
         } else {
@@ -505,6 +504,7 @@ final class ServerConnection {
         self.beginAnswer(status: response.status, head, .declared)
         if !self.isHead { self.writeAnswer(bytes) }
         self.end()
+        self.noteAnswered()
         self.flushIfNeeded()
     }
 
@@ -641,6 +641,7 @@ final class ServerConnection {
     /// The answer is whole.
     func endAnswer() {
         self.end()
+        self.noteAnswered()
         self.flushIfNeeded()
         self.finished()
     }
@@ -660,7 +661,6 @@ final class ServerConnection {
 
     private func finished() {
         guard case .answering = self.state else { return }
-        self.noteAnswered()
         self.ready()
     }
 
@@ -672,6 +672,7 @@ final class ServerConnection {
         var status: UInt = 0
     }
 
+    /// Before the answer's end leaves: whoever has it finds it counted.
     private func noteAnswered() {
         guard let metrics = self.services.metrics, let measured else { return }
         self.measured = nil

@@ -105,6 +105,41 @@ struct CloudStreamTests {
         }
     }
 
+    @Test("of Bedrock say the same on the short way as on the long one, however a payload is damaged")
+    func shortAndLong() {
+        var generator = SystemRandomNumberGenerator()
+        let events = [
+            #"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a \u00e9 \"b\" \n"}}"#,
+            #"{"type":"ping"}"#, #"{"type":"error","error":{"type":"overloaded_error"}}"#, #"{"type":"message_stop" }"#,
+        ]
+        var (short, long, none) = (0, 0, 0)
+        for round in 0..<20_000 {
+            var json = Array(events[round % events.count].utf8)
+            if round % 3 == 1 {
+                json[Int.random(in: 0..<json.count, using: &generator)] = UInt8.random(in: 0...127, using: &generator)
+            }
+            var payload = Array("{\"bytes\":\"\(Base64.encode(json))\",\"p\":\"abcdef\"}".utf8)
+            if round % 3 == 2 {
+                payload[Int.random(in: 0..<payload.count, using: &generator)] =
+                    Array("\"\\{}=+A, p:\n".utf8).randomElement(using: &generator)!
+            }
+            var written = ByteBuffer()
+            let type = payload.withUnsafeBytes { ChunkPayload.write($0, to: &written) }
+            switch (type, payload.withUnsafeBytes({ ChunkPayload(parsing: $0) })) {
+            case (let type?, .event(let name, let json)?):
+                short += 1
+                #expect((type == .ping) == (name == "ping"))
+                let text = "event: \(name)\ndata: \(String(decoding: json, as: UTF8.self))\n\n"
+                #expect(String(buffer: written) == text)
+            case (nil, .some): long += 1
+            case (nil, nil): none += 1
+            default: Issue.record("the long way refuses \(String(decoding: payload, as: UTF8.self))")
+            }
+            if type == nil { #expect(written.readableBytes == 0) }
+        }
+        #expect(short > 5000 && long > 500 && none > 500, "\(short) \(long) \(none)")
+    }
+
     @Test(
         "of Bedrock end where a frame is no event",
         arguments: [

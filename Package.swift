@@ -119,8 +119,8 @@ let package = Package(
             swiftSettings: strict,
         ),
         .target(
-            name: "GatewayMetering", dependencies: ["GatewayCore", "GatewayConfig", "GatewayStore", log],
-            swiftSettings: strict),
+            name: "GatewayMetering",
+            dependencies: ["CByteScan", "GatewayCore", "GatewayConfig", "GatewayStore", log], swiftSettings: strict),
 
         .target(
             name: "GatewayTelemetry",

@@ -37,6 +37,39 @@ struct UsageMeterTests {
 
     // MARK: JSON
 
+    @Test("reads the text of a usage as it reads the parsed value")
+    func textAndValue() throws {
+        var generator = SystemRandomNumberGenerator()
+        let names = [
+            "input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "speed",
+            "cache_creation", "server_tool_use", "service_tier", "input\\u005ftokens", "ephemeral_5m_input_tokens",
+            "ephemeral_1h_input_tokens", "web_search_requests",
+        ]
+        let scalars = [
+            "0", "12", "1.5", "-1", "1e3", "null", "true", "\"fast\"", "100000001", "9999999999999999", "[]", "\"\"",
+        ]
+        func object(_ depth: Int) -> String {
+            let members = (0..<Int.random(in: 0...6, using: &generator)).map { _ in
+                let isNested = depth == 0 && Int.random(in: 0...3, using: &generator) == 0
+                let value = isNested ? object(1) : scalars.randomElement(using: &generator)!
+                return "\"\(names.randomElement(using: &generator)!)\" :\(value)"
+            }
+            return "{" + members.joined(separator: " ,") + "}"
+        }
+        var usable = 0
+        for _ in 0..<5000 {
+            let text = object(0)
+            for place in [UsageReader.Place.answer, .start, .delta] {
+                var (one, other) = (UsageReader.Partial(), UsageReader.Partial())
+                let isUsable = UsageReader.apply(Array(text.utf8), at: place, to: &one)
+                #expect(isUsable == UsageReader.apply(try JSONValue(parsing: text), at: place, to: &other), "\(text)")
+                #expect(one == other, "\(text)")
+                if isUsable { usable += 1 }
+            }
+        }
+        #expect(usable > 2000 && usable < 13_000, "\(usable)")
+    }
+
     @Test("of a JSON answer")
     func wholeAnswer() {
         let text = """

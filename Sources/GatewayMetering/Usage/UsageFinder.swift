@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import GatewayCore
+
 /// Finds the value of `usage` at the top level of a JSON object that passes in pieces, and keeps nothing else of it.
 struct UsageFinder: Sendable {
     /// A longer value is no usage.
@@ -21,6 +23,7 @@ struct UsageFinder: Sendable {
     init() {}
 
     mutating func receive(_ bytes: UnsafeRawBufferPointer) {
+        if self.depth == 0, !self.isInString, self.takeWhole(bytes) { return }
         var at = 0
         while at < bytes.count {
             if self.isInString, !self.isTaking, !self.isInName, !self.isEscaped {
@@ -32,6 +35,18 @@ struct UsageFinder: Sendable {
             at += 1
             if self.isInString { self.takeString(byte) } else { self.take(byte) }
         }
+    }
+
+    /// Most answers come in one piece.
+    ///
+    /// - Returns: Whether the bytes are one object and nothing else, and have been taken.
+    private mutating func takeWhole(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard bytes.first == UInt8(ascii: "{") else { return false }
+        var found: UnsafeRawBufferPointer?
+        let end = JSONMembers.visit(bytes) { name, value in if name.equals("usage") { found = value } }
+        guard end == bytes.count else { return false }
+        if let found { self.value = found.count <= Self.maximumLength ? Array(found) : [] }
+        return true
     }
 
     private mutating func takeString(_ byte: UInt8) {

@@ -58,9 +58,7 @@ package struct UsageMeter: Sendable {
             partial = self.events.partial
             estimate = (self.events.textLength + 3) / 4
         case .json:
-            let found = self.finder.value
-            let usage = found.isEmpty ? nil : try? JSONValue(parsing: found)
-            _ = UsageReader.apply(usage, at: .answer, to: &partial)
+            _ = UsageReader.apply(self.finder.value, at: .answer, to: &partial)
             estimate = (self.byteCount + 3) / 4
         }
         var usage = partial.usage

@@ -54,6 +54,67 @@ package enum UsageReader {
     package static let maximumTokens = 100_000_000
     package static let maximumWebSearches = 10_000
 
+    /// The members of a `usage` object that count.
+    private struct Members {
+        var input: JSONValue?
+        var output: JSONValue?
+        var cacheRead: JSONValue?
+        var cacheWrite: JSONValue?
+        var cacheWrite5m: JSONValue?
+        var cacheWrite1h: JSONValue?
+        var webSearches: JSONValue?
+        var speed: JSONValue?
+
+        init(_ object: JSONObject) {
+            self.input = object["input_tokens"]
+            self.output = object["output_tokens"]
+            self.cacheRead = object["cache_read_input_tokens"]
+            self.cacheWrite = object["cache_creation_input_tokens"]
+            let split = object["cache_creation"]?.object
+            self.cacheWrite5m = split?["ephemeral_5m_input_tokens"]
+            self.cacheWrite1h = split?["ephemeral_1h_input_tokens"]
+            self.webSearches = object["server_tool_use"]?["web_search_requests"]
+            self.speed = object["speed"]
+        }
+
+        /// Reads a text in place; `nil` when it is none of an object, or has to be parsed as a whole.
+        init?(_ text: UnsafeRawBufferPointer) {
+            var (split, tools): (UnsafeRawBufferPointer?, UnsafeRawBufferPointer?) = (nil, nil)
+            var members = Members(JSONObject())
+            let end = JSONMembers.visit(text, room: 32) { name, value in
+                if name.equals("input_tokens") { members.input = Self.value(value) }
+                if name.equals("output_tokens") { members.output = Self.value(value) }
+                if name.equals("cache_read_input_tokens") { members.cacheRead = Self.value(value) }
+                if name.equals("cache_creation_input_tokens") { members.cacheWrite = Self.value(value) }
+                if name.equals("speed") { members.speed = Self.value(value) }
+                if name.equals("cache_creation") { split = value }
+                if name.equals("server_tool_use") { tools = value }
+            }
+            guard end == text.count else { return nil }
+            if let split, split.first == UInt8(ascii: "{") {
+                let end = JSONMembers.visit(split) { name, value in
+                    if name.equals("ephemeral_5m_input_tokens") { members.cacheWrite5m = Self.value(value) }
+                    if name.equals("ephemeral_1h_input_tokens") { members.cacheWrite1h = Self.value(value) }
+                }
+                guard end != nil else { return nil }
+            }
+            if let tools, tools.first == UInt8(ascii: "{") {
+                let end = JSONMembers.visit(tools) { name, value in
+                    if name.equals("web_search_requests") { members.webSearches = Self.value(value) }
+                }
+                guard end != nil else { return nil }
+            }
+            self = members
+        }
+
+        private static func value(_ text: UnsafeRawBufferPointer) -> JSONValue? {
+            guard (1...15).contains(text.count), text.allSatisfy({ (0x30...0x39).contains($0) }) else {
+                return try? JSONValue(parsing: Array(text))
+            }
+            return .integer(text.reduce(0) { $0 * 10 + Int($1 - 0x30) })
+        }
+    }
+
     /// Takes over what a `usage` object says.
     ///
     /// A token count that is null (except in `delta`), no number, negative, infinite or too large makes the object
@@ -61,15 +122,24 @@ package enum UsageReader {
     ///
     /// - Returns: Whether it is usable; otherwise `partial` is unchanged.
     package static func apply(_ usage: JSONValue?, at place: Place, to partial: inout Partial) -> Bool {
-        guard let usage, let object = usage.object else { return false }
+        guard let object = usage?.object else { return false }
+        return self.apply(Members(object), at: place, to: &partial)
+    }
+
+    /// The same of the object's text.
+    static func apply(_ text: [UInt8], at place: Place, to partial: inout Partial) -> Bool {
+        if let members = text.withUnsafeBytes({ Members($0) }) { return self.apply(members, at: place, to: &partial) }
+        return self.apply(try? JSONValue(parsing: text), at: place, to: &partial)
+    }
+
+    private static func apply(_ members: Members, at place: Place, to partial: inout Partial) -> Bool {
         var counts = Counts(nullKeeps: place == .delta)
-        let input = counts.read(object, "input_tokens")
-        let output = place == .start ? nil : counts.read(object, "output_tokens")
-        let cacheRead = counts.read(object, "cache_read_input_tokens")
-        let cacheWrite = counts.read(object, "cache_creation_input_tokens")
-        let split = object["cache_creation"]?.object ?? JSONObject()
-        let cacheWrite5m = counts.read(split, "ephemeral_5m_input_tokens")
-        let cacheWrite1h = counts.read(split, "ephemeral_1h_input_tokens")
+        let input = counts.read(members.input)
+        let output = place == .start ? nil : counts.read(members.output)
+        let cacheRead = counts.read(members.cacheRead)
+        let cacheWrite = counts.read(members.cacheWrite)
+        let cacheWrite5m = counts.read(members.cacheWrite5m)
+        let cacheWrite1h = counts.read(members.cacheWrite1h)
         guard counts.areUsable else { return false }
 
         func replace(_ value: inout Int?, _ new: Int?) {
@@ -85,13 +155,10 @@ package enum UsageReader {
         case .start: break
         case .delta: if let output { partial.output = max(output, partial.output ?? 0) }
         }
-        partial.webSearches = max(partial.webSearches, Self.webSearches(usage))
-        if place != .delta { partial.isFast = usage["speed"] == "fast" }
+        partial.webSearches = max(
+            partial.webSearches, Self.count(members.webSearches?.number, maximum: Self.maximumWebSearches) ?? 0)
+        if place != .delta { partial.isFast = members.speed == "fast" }
         return true
-    }
-
-    private static func webSearches(_ usage: JSONValue) -> Int {
-        Self.count(usage["server_tool_use"]?["web_search_requests"]?.number, maximum: Self.maximumWebSearches) ?? 0
     }
 
     /// - Returns: `nil` when it is no usable count.
@@ -108,8 +175,8 @@ package enum UsageReader {
             self.nullKeeps = nullKeeps
         }
 
-        mutating func read(_ object: JSONObject, _ name: String) -> Int? {
-            guard let value = object[name] else { return nil }
+        mutating func read(_ value: JSONValue?) -> Int? {
+            guard let value else { return nil }
             if value == .null, self.nullKeeps { return nil }
             let count = UsageReader.count(value.number, maximum: UsageReader.maximumTokens)
             if count == nil { self.areUsable = false }

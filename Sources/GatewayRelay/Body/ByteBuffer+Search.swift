@@ -31,3 +31,14 @@ extension ByteBuffer {
         }
     }
 }
+
+extension ByteBuffer {
+    /// The same bytes for keeping: in memory of their own size, if they hold much more.
+    func compacted() -> ByteBuffer {
+        if self.readableBytes == 0 { return ByteBuffer() }
+        if self.storageCapacity <= 2 * self.readableBytes + 1024 { return self }
+        var copy = ByteBufferAllocator().buffer(capacity: self.readableBytes)
+        copy.writeImmutableBuffer(self)
+        return copy
+    }
+}

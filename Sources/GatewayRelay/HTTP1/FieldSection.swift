@@ -28,6 +28,14 @@ package struct FieldSection {
         self.lines = try bytes.reading { bytes throws(HTTPSyntaxError) in try Self.read(bytes, from: start) }
     }
 
+    private init(_ bytes: ByteBuffer, _ lines: [Line]) {
+        self.bytes = bytes
+        self.lines = lines
+    }
+
+    /// The same for keeping.
+    func compacted() -> FieldSection { FieldSection(self.bytes.compacted(), self.lines) }
+
     /// Fields that came in another way than as lines, such as HTTP/2's.
     ///
     /// - Throws: When a name or a value could not be a line's.

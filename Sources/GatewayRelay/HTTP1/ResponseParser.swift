@@ -31,6 +31,12 @@ package struct ResponseHead {
             ? self.fields.lists("keep-alive", under: "connection") : !self.fields.lists("close", under: "connection")
     }
 
+    /// The same for keeping: the bytes of a read that it came with are let go.
+    func compacted() -> ResponseHead {
+        ResponseHead(
+            status: self.status, reason: self.reason, fields: self.fields.compacted(), keepsAlive: self.keepsAlive)
+    }
+
     /// `HTTP-version SP status-code SP [ reason-phrase ]`
     private struct StatusLine {
         let status: Int

@@ -202,7 +202,9 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
     }
 
     /// Reads what has come to a socket, as much as one read takes.
-    func receive(from descriptor: Int32) -> Received {
+    ///
+    /// - Parameter copies: Whether a small read gets memory of its own, for who keeps parts of it.
+    func receive(from descriptor: Int32, copies: Bool) -> Received {
         // Whoever kept what was read before has it for itself: this makes another buffer then.
         self.readBuffer.clear()
         var count = 0
@@ -212,7 +214,7 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
             return max(0, count)
         }
         switch count {
-        case 1...Self.smallRead:
+        case 1...Self.smallRead where copies:
             var bytes = ByteBufferAllocator().buffer(capacity: count)
             bytes.writeImmutableBuffer(self.readBuffer)
             return .bytes(bytes, mayBeMore: false)

@@ -35,6 +35,7 @@ final class Socket: Watched {
     private static let compactLimit = 128 << 10
 
     let loop: PollLoop
+    private let copiesReads: Bool
     /// -1 when closed.
     private var descriptor: Int32
     private var user: (any SocketUser)?
@@ -55,10 +56,13 @@ final class Socket: Watched {
     private var sentBytes = 0
     private var marks: [(count: Int, reached: (Bool) -> Void)] = []
 
-    /// - Parameter descriptor: A connected socket that does not block, which this owns from now on.
-    init(_ descriptor: Int32, loop: PollLoop) {
+    /// - Parameters:
+    ///   - descriptor: A connected socket that does not block, which this owns from now on.
+    ///   - copiesReads: Whether small reads get memory of their own. Otherwise whoever keeps a part of one keeps 64 kB.
+    init(_ descriptor: Int32, loop: PollLoop, copiesReads: Bool = true) {
         self.descriptor = descriptor
         self.loop = loop
+        self.copiesReads = copiesReads
     }
 
     deinit {
@@ -162,24 +166,21 @@ final class Socket: Watched {
     }
 
     private func sendSlices() -> Int {
-        var slices: [iovec] = []
-        var held: [ByteBuffer] = []
-        slices.reserveCapacity(min(self.waiting.count, Self.slicesAtOnce))
-        var total = 0
-        for bytes in self.waiting.prefix(Self.slicesAtOnce) {
-            held.append(bytes)
-            bytes.withUnsafeReadableBytes {
-                slices.append(iovec(iov_base: UnsafeMutableRawPointer(mutating: $0.baseAddress), iov_len: $0.count))
+        let count = min(self.waiting.count, Self.slicesAtOnce)
+        return withUnsafeTemporaryAllocation(of: iovec.self, capacity: count) { slices in
+            var total = 0
+            // `waiting` holds the memory until they are sent.
+            for (index, bytes) in self.waiting.prefix(count).enumerated() {
+                bytes.withUnsafeReadableBytes {
+                    let start = UnsafeMutableRawPointer(mutating: $0.baseAddress)
+                    slices.initializeElement(at: index, to: iovec(iov_base: start, iov_len: $0.count))
+                }
+                total += bytes.readableBytes
             }
-            total += bytes.readableBytes
-        }
-        return withExtendedLifetime(held) {
-            slices.withUnsafeMutableBufferPointer { slices in
-                var message = msghdr()
-                message.msg_iov = slices.baseAddress
-                message.msg_iovlen = slices.count
-                return self.noted(of: total) { sendmsg(self.descriptor, &message, Int32(MSG_NOSIGNAL)) }
-            }
+            var message = msghdr()
+            message.msg_iov = slices.baseAddress
+            message.msg_iovlen = count
+            return self.noted(of: total) { sendmsg(self.descriptor, &message, Int32(MSG_NOSIGNAL)) }
         }
     }
 
@@ -279,7 +280,7 @@ final class Socket: Watched {
                 self.continueLater()
                 break
             }
-            switch self.loop.receive(from: self.descriptor) {
+            switch self.loop.receive(from: self.descriptor, copies: self.copiesReads) {
             case .bytes(let bytes, let mayBeMore):
                 reads += 1
                 // A read that was not filled has emptied the socket, and what comes later is told; but for an end that

@@ -29,7 +29,7 @@ final class InferenceExchange: UpstreamDelegate {
         var body = ByteBuffer()
 
         init(_ head: ResponseHead) {
-            self.head = head
+            self.head = head.compacted()
         }
     }
 
@@ -39,7 +39,7 @@ final class InferenceExchange: UpstreamDelegate {
         var splitter = SSESplitter()
 
         init(_ head: ResponseHead) {
-            self.head = head
+            self.head = head.compacted()
         }
     }
 
@@ -50,7 +50,7 @@ final class InferenceExchange: UpstreamDelegate {
         var hasBegun = false
 
         init(_ head: ResponseHead, _ stream: CloudStream) {
-            self.head = head
+            self.head = head.compacted()
             self.stream = stream
         }
     }

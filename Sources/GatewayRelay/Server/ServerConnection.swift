@@ -228,8 +228,8 @@ final class ServerConnection {
             self.refuseMalformed(error)
         }
         if case .closing = self.state { self.inbox = ByteBuffer() }
-        // The memory goes back as soon as nothing is in it.
-        if self.inbox.readableBytes == 0 { self.inbox = ByteBuffer() }
+        // What is left waits in no more memory than it needs.
+        self.inbox = self.inbox.compacted()
         let isTooMuch = self.mustWait && self.inbox.readableBytes > Self.pipelineLimit
         if isTooMuch != self.isReadingStopped {
             self.isReadingStopped = isTooMuch

@@ -142,8 +142,8 @@ final class UpstreamConnection {
             self.broke("the answer is no HTTP/1.1 (\(error))")
             return
         }
-        // The memory goes back as soon as nothing is in it.
-        if self.inbox.readableBytes == 0 { self.inbox = ByteBuffer() }
+        // What is left waits in no more memory than it needs.
+        self.inbox = self.inbox.compacted()
     }
 
     private func receive(_ event: ResponseParser.Event) {

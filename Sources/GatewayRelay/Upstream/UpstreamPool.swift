@@ -69,7 +69,7 @@ final class UpstreamPool {
                 Connector.connect(to: addresses, by: deadline, on: loop) { result in
                     switch result {
                     case .failure(let error): body(.failure(error))
-                    case .success(let descriptor): self.open(Socket(descriptor, loop: loop), by: deadline, body)
+                    case .success(let descriptor): self.open(descriptor, by: deadline, body)
                     }
                 }
             }
@@ -78,13 +78,16 @@ final class UpstreamPool {
 
     /// Makes a connection ready on a connected socket.
     private func open(
-        _ socket: Socket, by deadline: NIODeadline,
+        _ descriptor: Int32, by deadline: NIODeadline,
         _ body: @escaping (Result<UpstreamConnection, any Error>) -> Void,
     ) {
         let route = self.route
         let connection = UpstreamConnection(
             onIdle: { connection in self.release(connection) }, absoluteForm: route.absoluteForm)
-        if route.tls == nil, route.proxyTLS == nil {
+        let isPlain = route.tls == nil && route.proxyTLS == nil
+        // Answers pass, and what is kept of them is copied; handlers of NIO's keep what they like.
+        let socket = Socket(descriptor, loop: self.loop, copiesReads: !isPlain)
+        if isPlain {
             connection.opened(.socket(socket))
             let isOpen = socket.start(connection)
             body(isOpen ? .success(connection) : .failure(UpstreamConnectError.noRoom))

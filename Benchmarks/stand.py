@@ -381,10 +381,10 @@ def base64url(data):
 class IdentityProvider:
     """OpenID Connect as far as a gateway needs it: discovery, keys, and everybody signed in without being asked."""
 
-    def __init__(self, stand, subjects=1_000_000):
+    def __init__(self, stand, subjects=1_000_000, port=None):
         self.subjects = subjects
         self.key = stand.path("identity.pem")
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.codes, self.refreshes, self.count = {}, {}, 0
         self.client = None
@@ -449,7 +449,8 @@ class IdentityProvider:
 
     def prepare(self):
         """Makes the key that id_tokens are signed with."""
-        output("openssl", "genrsa", "-out", self.key, "2048")
+        output("openssl", "genrsa", "-out", self.key + ".new", "2048")
+        os.replace(self.key + ".new", self.key)
 
     def authorize(self, asked):
         code = secrets.token_urlsafe(12)

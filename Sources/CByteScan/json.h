@@ -236,3 +236,45 @@ key:
     at++;
     goto value;
 }
+
+/// A member of an object, counted from the text's first byte.
+typedef struct {
+    // Behind its opening quote.
+    size_t key;
+    size_t key_count;
+    size_t value;
+    // Behind its value.
+    size_t end;
+} cjson_member;
+
+/// Reads the next member of an object, validating all of it.
+///
+/// `at` is behind the object's opening brace for the first member and behind the one before for others, and is moved on.
+/// The rest is as `cjson_value_end` has it, for the member's value. Returns 1, 0 behind the closing brace, or
+/// `cjson_invalid`.
+static inline int cjson_next_member(const uint8_t *bytes, size_t count, size_t *at, int is_first, size_t room,
+                                    const uint8_t *word, size_t word_length, int *found, cjson_member *member) {
+    size_t place = cjson_skip_space(bytes, count, *at);
+    if (place >= count) return cjson_invalid;
+    if (bytes[place] == '}') {
+        *at = place + 1;
+        return 0;
+    }
+    if (!is_first) {
+        if (bytes[place] != ',') return cjson_invalid;
+        place = cjson_skip_space(bytes, count, place + 1);
+    }
+    if (place >= count || bytes[place] != '"') return cjson_invalid;
+    member->key = place + 1;
+    ptrdiff_t end = cjson_string_end(bytes + place + 1, count - place - 1);
+    if (end < 0) return cjson_invalid;
+    member->key_count = (size_t)end;
+    place = cjson_skip_space(bytes, count, place + (size_t)end + 2);
+    if (place >= count || bytes[place] != ':') return cjson_invalid;
+    place = cjson_skip_space(bytes, count, place + 1);
+    member->value = place;
+    end = cjson_value_end(bytes + place, count - place, room, word, word_length, found);
+    if (end < 0) return cjson_invalid;
+    *at = member->end = place + (size_t)end;
+    return 1;
+}

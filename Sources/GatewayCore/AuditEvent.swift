@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// Something that an operator may have to account for later. One event is one JSON line: `ts`, `evt`, then `fields` in
+/// Something that an operator may have to account for later. One event is one JSON line: `ts`, `evt`, then its fields in
 /// order. Names and fields are a contract with whoever collects the lines.
-package struct AuditEvent: Sendable, Equatable {
+///
+/// It is written as it is made: nearly every event ends as text and is never looked at again.
+package struct AuditEvent: Sendable {
     package let name: String
-    /// `,"field":value` for each field: nearly every event ends as text and is never looked at again.
-    private let text: [UInt8]
+    /// The whole line, with its end.
+    package let line: [UInt8]
     /// The one of its words that it is counted by, where whoever made it has said so.
     package let label: String?
+
+    /// So long are most lines.
+    private static let usualLine = 512
 
     package struct Field: Sendable, Equatable {
         package let name: String
@@ -15,6 +20,8 @@ package struct AuditEvent: Sendable, Equatable {
     }
 
     /// Fields whose value is `nil` are left out.
+    ///
+    /// - Parameter name: A word of the gateway's own, which needs no escapes.
     package init(_ name: String, _ fields: KeyValuePairs<String, JSONValue?>) {
         var text: [UInt8] = []
         for (key, value) in fields {
@@ -24,38 +31,48 @@ package struct AuditEvent: Sendable, Equatable {
             text.append(0x3A)
             value.write(into: &text)
         }
-        self.name = name
-        self.text = text
-        self.label = nil
+        self.init(name, label: nil) { $0.add(text) }
     }
 
     /// An event that each request has: its fields are written as they are named.
     package init(_ name: String, countedBy label: String, _ write: (inout FieldWriter) -> Void) {
-        var writer = FieldWriter()
-        write(&writer)
+        self.init(name, label: label, write)
+    }
+
+    private init(_ name: String, label: String?, _ write: (inout FieldWriter) -> Void) {
         self.name = name
-        self.text = writer.writer.bytes
         self.label = label
+        self.line = withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.usualLine) { memory in
+            var fields = FieldWriter(JSONLineWriter(in: memory))
+            fields.writer.raw("{\"ts\":\"")
+            fields.writer.time(.now)
+            fields.writer.raw("\",\"evt\":\"")
+            fields.writer.raw(word: name)
+            fields.writer.raw("\"")
+            write(&fields)
+            fields.writer.raw("}\n")
+            return fields.writer.bytes
+        }
     }
 
     /// Writes fields. Names are the gateway's own words, which need no escapes.
     package struct FieldWriter: ~Copyable {
-        @usableFromInline package var writer = JSONLineWriter()
+        @usableFromInline package var writer: JSONLineWriter
 
-        @inlinable @inline(__always)
-        package mutating func begin(_ name: StaticString) {
-            self.writer.raw(",\"")
-            self.writer.raw(name)
-            self.writer.raw("\":")
+        init(_ writer: consuming JSONLineWriter) {
+            self.writer = writer
         }
 
         @inlinable @inline(__always)
+        package mutating func begin(_ name: StaticString) {
+            self.writer.key(name)
+        }
+
         package mutating func add(_ name: StaticString, _ value: String) {
             self.begin(name)
             self.writer.string(value)
         }
 
-        @inlinable @inline(__always)
         package mutating func add(_ name: StaticString, _ value: Int) {
             self.begin(name)
             self.writer.integer(value)
@@ -74,29 +91,34 @@ package struct AuditEvent: Sendable, Equatable {
         package mutating func add(_ name: StaticString, ifAny value: Int?) {
             if let value { self.add(name, value) }
         }
+
+        /// Fields that were written before.
+        package mutating func add(_ fields: [UInt8]) {
+            self.writer.raw(fields)
+        }
+    }
+
+    /// Fields as they stand in a line, each behind its comma: for those that many events have.
+    package static func fields(_ write: (inout FieldWriter) -> Void) -> [UInt8] {
+        var fields = FieldWriter(JSONLineWriter())
+        write(&fields)
+        return fields.writer.bytes
     }
 
     package var fields: [Field] {
-        guard case .object(let object)? = try? JSONValue(parsing: [0x7B] + self.text.dropFirst() + [0x7D]) else {
-            return []
-        }
-        return object.members.map { Field(name: $0.key, value: $0.value) }
+        guard case .object(let object)? = try? JSONValue(parsing: self.line) else { return [] }
+        return object.members.dropFirst(2).map { Field(name: $0.key, value: $0.value) }
     }
 
     package subscript(_ name: String) -> JSONValue? {
         self.fields.first { $0.name == name }?.value
     }
+}
 
-    /// The line, without its end.
-    package func line(at time: Timestamp) -> [UInt8] {
-        var writer = JSONLineWriter(capacity: self.text.count + 64)
-        writer.raw("{\"ts\":\"")
-        writer.time(time)
-        writer.raw("\",\"evt\":")
-        writer.string(self.name)
-        writer.raw(self.text)
-        writer.raw("}")
-        return writer.bytes
+extension AuditEvent: Equatable {
+    /// Whether they say the same, whenever they were made.
+    package static func == (left: AuditEvent, right: AuditEvent) -> Bool {
+        left.name == right.name && left.fields == right.fields && left.label == right.label
     }
 }
 

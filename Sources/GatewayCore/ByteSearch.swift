@@ -30,6 +30,11 @@ extension UnsafeRawBufferPointer {
         self.count == text.utf8CodeUnitCount && self.starts(with: text)
     }
 
+    package func starts(with other: UnsafeRawBufferPointer) -> Bool {
+        guard let own = self.baseAddress, let start = other.baseAddress else { return other.isEmpty }
+        return self.count >= other.count && memcmp(own, start, other.count) == 0
+    }
+
     package func starts(with text: StaticString) -> Bool {
         self.count >= text.utf8CodeUnitCount && memcmp(self.baseAddress!, text.utf8Start, text.utf8CodeUnitCount) == 0
     }
@@ -46,9 +51,21 @@ extension UnsafeRawBufferPointer {
     /// Whether the bytes begin with that word, of the same kind.
     @inlinable
     package func begins(with word: StaticString) -> Bool {
-        guard self.count >= word.utf8CodeUnitCount else { return false }
-        let other = word.utf8Start
-        for index in 0..<word.utf8CodeUnitCount where self[index] | 0x20 != other[index] { return false }
-        return true
+        let count = word.utf8CodeUnitCount
+        guard self.count >= count, let own = self.baseAddress else { return count == 0 }
+        let other = UnsafeRawPointer(word.utf8Start)
+        guard count >= 8 else {
+            for index in 0..<count where self[index] | 0x20 != other.load(fromByteOffset: index, as: UInt8.self) {
+                return false
+            }
+            return true
+        }
+        // Eight at a time; the last ones overlap those before them.
+        @inline(__always) func differs(_ at: Int) -> Bool {
+            own.loadUnaligned(fromByteOffset: at, as: UInt64.self) | 0x2020_2020_2020_2020
+                != other.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+        }
+        for at in stride(from: 0, to: count - 8, by: 8) where differs(at) { return false }
+        return !differs(count - 8)
     }
 }

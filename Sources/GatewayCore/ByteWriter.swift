@@ -1,27 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Musl)
-    internal import Musl
-#else
-    internal import Darwin
-#endif
-
 /// Gathers bytes in memory of its own: for what each request writes, piece by small piece.
 package struct ByteWriter: ~Copyable {
     @usableFromInline package var start: UnsafeMutablePointer<UInt8>
     /// How many bytes have been gathered.
     @usableFromInline package var used = 0
     @usableFromInline package var capacity: Int
+    /// Whether the memory is its own.
+    private var isOwner: Bool
+
+    /// Without memory, until something is written.
+    package init() {
+        self.start = UnsafeMutablePointer(bitPattern: MemoryLayout<UInt8>.alignment)!
+        self.capacity = 0
+        self.isOwner = false
+    }
 
     package init(capacity: Int) {
         self.start = .allocate(capacity: capacity)
         self.capacity = capacity
+        self.isOwner = true
+    }
+
+    /// Gathers in somebody else's memory, as long as that is enough.
+    package init(in memory: UnsafeMutableBufferPointer<UInt8>) {
+        self.start = memory.baseAddress!
+        self.capacity = memory.count
+        self.isOwner = false
     }
 
     deinit {
-        self.start.deallocate()
+        if self.isOwner { self.start.deallocate() }
     }
 
     /// Makes room for so many more bytes.
@@ -32,11 +41,12 @@ package struct ByteWriter: ~Copyable {
 
     @usableFromInline
     package mutating func grow(_ more: Int) {
-        self.capacity = max(self.capacity * 2, self.used + more)
+        self.capacity = max(self.capacity * 2, self.used + more, 64)
         let larger = UnsafeMutablePointer<UInt8>.allocate(capacity: self.capacity)
         larger.update(from: self.start, count: self.used)
-        self.start.deallocate()
+        if self.isOwner { self.start.deallocate() }
         self.start = larger
+        self.isOwner = true
     }
 
     @inlinable @inline(__always)
@@ -47,23 +57,33 @@ package struct ByteWriter: ~Copyable {
     }
 
     @inlinable @inline(__always)
-    package mutating func put(_ text: StaticString) {
+    package mutating func put(_ first: UInt8, _ second: UInt8) {
+        self.reserve(2)
+        self.start[self.used] = first
+        self.start[self.used &+ 1] = second
+        self.used &+= 2
+    }
+
+    @inlinable @inline(__always)
+    package mutating func put(literal text: StaticString) {
         let count = text.utf8CodeUnitCount
         self.reserve(count)
         (self.start + self.used).update(from: text.utf8Start, count: count)
         self.used &+= count
     }
 
+    @inlinable @inline(__always)
     package mutating func put(_ bytes: UnsafeRawBufferPointer) {
         guard let base = bytes.baseAddress else { return }
         self.reserve(bytes.count)
-        memcpy(self.start + self.used, base, bytes.count)
-        self.used += bytes.count
+        UnsafeMutableRawPointer(self.start + self.used).copyMemory(from: base, byteCount: bytes.count)
+        self.used &+= bytes.count
     }
 
     package mutating func put(_ text: String) {
-        var text = text
-        text.withUTF8 { self.put(UnsafeRawBufferPointer($0)) }
+        // In place, where that is possible: a copy would be counted.
+        let isDone: Void? = text.utf8.withContiguousStorageIfAvailable { self.put(UnsafeRawBufferPointer($0)) }
+        if isDone == nil { self.put(Array(text.utf8)) }
     }
 
     package mutating func put(_ bytes: [UInt8]) {

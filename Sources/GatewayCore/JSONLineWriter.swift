@@ -8,11 +8,34 @@ package struct JSONLineWriter: ~Copyable {
         self.out = ByteWriter(capacity: capacity)
     }
 
+    /// Writes into somebody else's memory, as long as that is enough.
+    package init(in memory: UnsafeMutableBufferPointer<UInt8>) {
+        self.out = ByteWriter(in: memory)
+    }
+
     package var bytes: [UInt8] { self.out.bytes }
+
+    /// `,"name":`. The name needs no escapes.
+    @inlinable @inline(__always)
+    package mutating func key(_ name: StaticString) {
+        let count = name.utf8CodeUnitCount
+        self.out.reserve(count + 4)
+        let start = self.out.start + self.out.used
+        start[0] = 0x2C
+        start[1] = 0x22
+        (start + 2).update(from: name.utf8Start, count: count)
+        start[count + 2] = 0x22
+        start[count + 3] = 0x3A
+        self.out.used &+= count + 4
+    }
 
     /// Text that is JSON already.
     @inlinable @inline(__always)
     package mutating func raw(_ text: StaticString) {
+        self.out.put(literal: text)
+    }
+
+    package mutating func raw(word text: String) {
         self.out.put(text)
     }
 
@@ -21,13 +44,15 @@ package struct JSONLineWriter: ~Copyable {
     }
 
     package mutating func string(_ value: String) {
-        var value = value
-        value.withUTF8 { bytes in
-            self.out.reserve(bytes.count + 2)
-            self.out.put(0x22)
-            self.escaped(UnsafeRawBufferPointer(bytes))
-            self.out.put(0x22)
-        }
+        let isDone: Void? = value.utf8.withContiguousStorageIfAvailable { self.string(UnsafeRawBufferPointer($0)) }
+        if isDone == nil { Array(value.utf8).withUnsafeBytes { self.string($0) } }
+    }
+
+    private mutating func string(_ bytes: UnsafeRawBufferPointer) {
+        self.out.reserve(bytes.count + 2)
+        self.out.put(0x22)
+        if Self.isPlain(bytes) { self.out.put(bytes) } else { self.escape(bytes) }
+        self.out.put(0x22)
     }
 
     package mutating func integer(_ value: Int) {
@@ -41,11 +66,7 @@ package struct JSONLineWriter: ~Copyable {
         self.out.used += 24
     }
 
-    private mutating func escaped(_ bytes: UnsafeRawBufferPointer) {
-        if Self.isPlain(bytes) {
-            self.out.put(bytes)
-            return
-        }
+    private mutating func escape(_ bytes: UnsafeRawBufferPointer) {
         for byte in bytes {
             switch byte {
             case 0x22: self.raw("\\\"")
@@ -66,22 +87,21 @@ package struct JSONLineWriter: ~Copyable {
     }
 
     /// Whether nothing needs a backslash. Eight bytes at a time.
-    private static func isPlain(_ raw: UnsafeRawBufferPointer) -> Bool {
+    private static func isPlain(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let (ones, highs): (UInt64, UInt64) = (0x0101_0101_0101_0101, 0x8080_8080_8080_8080)
-        var at = 0
-        while at + 8 <= raw.count {
-            let word = raw.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+        // Some bit of each byte that is a quote, a backslash or below 0x20; a false alarm only costs the slow way.
+        @inline(__always) func special(_ at: Int) -> UInt64 {
+            let word = bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self)
             let (quotes, slashes) = (word ^ (ones &* 0x22), word ^ (ones &* 0x5C))
-            // "Has a zero byte" and "has a byte below 0x20"; a false alarm only costs the slow way.
-            let special =
-                ((quotes &- ones) & ~quotes) | ((slashes &- ones) & ~slashes) | ((word &- (ones &* 0x20)) & ~word)
-            if special & highs != 0 { return false }
-            at += 8
+            return ((quotes &- ones) & ~quotes) | ((slashes &- ones) & ~slashes) | ((word &- (ones &* 0x20)) & ~word)
         }
-        while at < raw.count {
-            if raw[at] < 0x20 || raw[at] == 0x22 || raw[at] == 0x5C { return false }
-            at += 1
+        guard bytes.count >= 8 else {
+            for byte in bytes where byte < 0x20 || byte == 0x22 || byte == 0x5C { return false }
+            return true
         }
-        return true
+        // The last word overlaps the one before it.
+        var found = special(bytes.count - 8)
+        for at in stride(from: 0, to: bytes.count - 8, by: 8) { found |= special(at) }
+        return found & highs == 0
     }
 }

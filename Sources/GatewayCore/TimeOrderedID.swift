@@ -16,28 +16,25 @@ package enum TimeOrderedID {
 enum UUIDText {
     static func make(_ high: UInt64, _ low: UInt64) -> String {
         return String(unsafeUninitializedCapacity: 36) { buffer in
-            var at = 0
-            func put(_ value: UInt64, _ digits: Int, _ shift: Int) {
-                for digit in 0..<digits {
-                    let nibble = UInt8((value >> UInt64(shift - digit * 4)) & 0xF)
-                    buffer[at] = nibble < 10 ? 0x30 + nibble : 0x57 + nibble
-                    at += 1
-                }
+            /// The eight digits of 32 bits, the first of them in the lowest byte.
+            func digits(_ value: UInt64) -> UInt64 {
+                var spread = value
+                spread = (spread << 16 | spread) & 0x0000_FFFF_0000_FFFF
+                spread = (spread << 8 | spread) & 0x00FF_00FF_00FF_00FF
+                spread = (spread << 4 | spread) & 0x0F0F_0F0F_0F0F_0F0F
+                let isLetter = (spread &+ 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+                return (spread &+ 0x3030_3030_3030_3030 &+ isLetter &* 0x27).byteSwapped
             }
-            func hyphen() {
-                buffer[at] = 0x2D
-                at += 1
-            }
-            put(high, 8, 60)
-            hyphen()
-            put(high, 4, 28)
-            hyphen()
-            put(high, 4, 12)
-            hyphen()
-            put(low, 4, 60)
-            hyphen()
-            put(low, 12, 44)
-            return at
+            let bytes = UnsafeMutableRawPointer(buffer.baseAddress!)
+            let middle = (digits(high & 0xFFFF_FFFF), digits(low >> 32))
+            bytes.storeBytes(of: digits(high >> 32), toByteOffset: 0, as: UInt64.self)
+            bytes.storeBytes(of: UInt32(truncatingIfNeeded: middle.0), toByteOffset: 9, as: UInt32.self)
+            bytes.storeBytes(of: UInt32(truncatingIfNeeded: middle.0 >> 32), toByteOffset: 14, as: UInt32.self)
+            bytes.storeBytes(of: UInt32(truncatingIfNeeded: middle.1), toByteOffset: 19, as: UInt32.self)
+            bytes.storeBytes(of: UInt32(truncatingIfNeeded: middle.1 >> 32), toByteOffset: 24, as: UInt32.self)
+            bytes.storeBytes(of: digits(low & 0xFFFF_FFFF), toByteOffset: 28, as: UInt64.self)
+            (buffer[8], buffer[13], buffer[18], buffer[23]) = (0x2D, 0x2D, 0x2D, 0x2D)
+            return 36
         }
     }
 }

@@ -54,22 +54,24 @@ extension Timestamp: CustomStringConvertible {
         // From 0000-01-01 to 9999-12-31, as seconds since 1970.
         let seconds = min(max(self.seconds, -62_167_219_200), 253_402_300_799)
         let fraction = Int(min(max(self.milliseconds - seconds * 1000, 0), 999))
-        let date = CivilDate(Timestamp(seconds: seconds))
-        let second = Int(seconds - date.day * 86_400)
-        func put(_ value: Int, _ at: Int, _ digits: Int) {
-            var rest = value
-            for index in (at..<at + digits).reversed() {
-                bytes[index] = 0x30 + UInt8(truncatingIfNeeded: rest % 10)
-                rest /= 10
-            }
+        // Written with each line of the log, so that nothing in it is checked twice.
+        let date = CivilDate(day: (seconds &+ 62_167_219_200) / 86_400 &- 719_528)
+        let second = Int(truncatingIfNeeded: seconds &- date.day &* 86_400)
+        @inline(__always) func put(_ value: Int, _ at: Int) {
+            let value = UInt32(truncatingIfNeeded: value)
+            let tens = value / 10
+            bytes[at] = 0x30 &+ UInt8(truncatingIfNeeded: tens)
+            bytes[at &+ 1] = 0x30 &+ UInt8(truncatingIfNeeded: value &- tens &* 10)
         }
-        put(date.year, 0, 4)
-        put(date.month, 5, 2)
-        put(date.dayOfMonth, 8, 2)
-        put(second / 3600, 11, 2)
-        put(second / 60 % 60, 14, 2)
-        put(second % 60, 17, 2)
-        put(fraction, 20, 3)
+        put(date.year / 100, 0)
+        put(date.year % 100, 2)
+        put(date.month, 5)
+        put(date.dayOfMonth, 8)
+        put(second / 3600, 11)
+        put(second / 60 % 60, 14)
+        put(second % 60, 17)
+        put(fraction / 10, 20)
+        bytes[22] = 0x30 &+ UInt8(truncatingIfNeeded: fraction % 10)
         (bytes[4], bytes[7], bytes[10], bytes[13]) = (0x2D, 0x2D, 0x54, 0x3A)
         (bytes[16], bytes[19], bytes[23]) = (0x3A, 0x2E, 0x5A)
     }

@@ -13,7 +13,7 @@ package struct ModelAllowList: Sendable, Equatable {
     private static let families = ["sonnet", "opus", "haiku", "fable"]
 
     private let families: [String]
-    private let prefixes: [String]
+    private let prefixes: [[UInt8]]
 
     package init(_ entries: [String]) {
         let cleaned = entries.map { entry in
@@ -25,15 +25,25 @@ package struct ModelAllowList: Sendable, Equatable {
         self.families = Self.families.filter { family in
             cleaned.contains(family) && !specific.contains { $0.range(of: family) != nil }
         }
-        self.prefixes = specific.flatMap { $0.hasPrefix("claude-") ? [$0] : [$0, "claude-" + $0] }
+        self.prefixes = specific.flatMap { $0.hasPrefix("claude-") ? [$0] : [$0, "claude-" + $0] }.map {
+            Array($0.utf8)
+        }
     }
 
     package func allows(_ model: String) -> Bool {
-        let name = model.lowercased()
-        if self.families.contains(where: { name.range(of: $0) != nil }) { return true }
-        return self.prefixes.contains { prefix in
-            name.hasPrefix(prefix)
-                && (name.utf8.count == prefix.utf8.count || name.utf8.dropFirst(prefix.utf8.count).first == 0x2D)
+        var name = model
+        // Clients send them in lower case.
+        let isLower = name.withUTF8 { bytes in
+            for byte in bytes where byte >= 0x80 || (0x41...0x5A).contains(byte) { return false }
+            return true
+        }
+        if !isLower { name = model.lowercased() }
+        if !self.families.isEmpty, self.families.contains(where: { name.range(of: $0) != nil }) { return true }
+        return name.withUTF8 { name in
+            self.prefixes.contains { prefix in
+                prefix.withUnsafeBytes { UnsafeRawBufferPointer(name).starts(with: $0) }
+                    && (name.count == prefix.count || name[prefix.count] == 0x2D)
+            }
         }
     }
 }

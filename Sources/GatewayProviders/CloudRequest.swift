@@ -40,7 +40,10 @@ enum CloudRequest {
             ("accept-encoding", "gzip, deflate"), ("anthropic-version", self.version(call)),
             ("user-agent", "claude-gateway/\(GatewayVersion.current) (\(agent))"),
         ]
-        for header in call.headers where header.name.lowercased().hasPrefix("x-stainless-") { out.append(header) }
+        call.visitHeaders { _, name, value in
+            guard name.begins(with: "x-stainless-") else { return }
+            out.append((String(decoding: name, as: UTF8.self), String(decoding: value, as: UTF8.self)))
+        }
         if passesBetas {
             let betas = self.betas(call, passesTags: passesTags)
             if !betas.isEmpty { out.append(("anthropic-beta", betas.joined(separator: ","))) }

@@ -90,8 +90,10 @@ package final class InboundCall {
     package let endpoint: Endpoint
     /// The query with its `?`, as the client wrote it; empty without one.
     package let query: String
-    /// The client's headers in order; names as sent.
-    package let headers: [(name: String, value: String)]
+    /// The client's headers.
+    private var fields: any ForwardableHeaders
+    /// The values that stand instead of the client's own `anthropic-beta`.
+    private let betas: [String]?
     /// The model string as sent, and the places of its JSON text (quotes included) in the body: one, unless the client
     /// repeats the key with an equal value.
     package let model: String
@@ -105,13 +107,14 @@ package final class InboundCall {
     package let requestID: RequestID
 
     package init(
-        endpoint: Endpoint, query: String, headers: [(name: String, value: String)], model: String,
+        endpoint: Endpoint, query: String, headers: any ForwardableHeaders, betas: [String]? = nil, model: String,
         modelRanges: [Range<Int>], streams: Bool = false, members: [BodyMember] = [],
         body: any BodyReading = EmptyBody(), principal: Principal, requestID: RequestID,
     ) {
         self.endpoint = endpoint
         self.query = query
-        self.headers = headers
+        self.fields = headers
+        self.betas = betas
         self.model = model
         self.modelRanges = modelRanges
         self.streams = streams
@@ -121,8 +124,36 @@ package final class InboundCall {
         self.requestID = requestID
     }
 
+    /// The same prompt as a question about its length.
+    ///
+    /// - Parameter body: What counts of the client's body.
+    package func counting(
+        _ body: any BodyReading, modelRanges: [Range<Int>], members: [BodyMember],
+    ) -> InboundCall {
+        InboundCall(
+            endpoint: .countTokens, query: self.query, headers: self.fields, betas: self.betas, model: self.model,
+            modelRanges: modelRanges, members: members, body: body, principal: self.principal,
+            requestID: self.requestID)
+    }
+
+    /// Calls with each header that some upstream may want to know of, in order, and with what becomes of it at one that
+    /// speaks the Messages API.
+    package func visitHeaders(
+        _ body: (ForwardedHeaders.Disposition, _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void,
+    ) {
+        guard let betas else {
+            self.fields.visitForwardable(body)
+            return
+        }
+        self.fields.visitForwardable { disposition, name, value in
+            if disposition != .beta { body(disposition, name, value) }
+        }
+        FieldBlock(betas.map { ("anthropic-beta", $0) }).visitForwardable(body)
+    }
+
     /// Lets go of the body, when nothing will be sent again.
-    package func dropBody() {
+    package func dropBody(keepingHeaders: Bool) {
+        if !keepingHeaders { self.fields = FieldBlock() }
         self.members = []
         self.body = EmptyBody()
     }
@@ -141,8 +172,12 @@ package final class InboundCall {
     }
 
     /// The values of all headers of that name, compared without case.
-    package func headerValues(_ name: String) -> [String] {
-        self.headers.filter { $0.name.lowercased() == name }.map(\.value)
+    package func headerValues(_ name: StaticString) -> [String] {
+        var values: [String] = []
+        self.visitHeaders { _, found, value in
+            if found.matches(name) { values.append(String(decoding: value, as: UTF8.self)) }
+        }
+        return values
     }
 }
 
@@ -152,8 +187,9 @@ package struct EmptyBody: BodyReading {
     package func bytes(_ range: Range<Int>) -> [UInt8] { [] }
 }
 
-/// A request to an upstream: the client's body with a few places replaced, never serialised again.
-package struct UpstreamRequest: Sendable {
+/// A request to an upstream: the client's body with a few places replaced, never serialised again. Confined to the
+/// event loop that it is made on.
+package final class UpstreamRequest {
     /// What is still missing for the upstream to know the gateway.
     package enum Authorization: Sendable, Equatable {
         /// The headers have it already.
@@ -175,7 +211,8 @@ package struct UpstreamRequest: Sendable {
     }
 
     package var target: String
-    package var headers: [(name: String, value: String)]
+    /// Its headers, `host` among them, without those that say how long the body is.
+    package var headers: FieldBlock
     /// In ascending order, not overlapping; ranges are offsets in the client's body.
     package var edits: [BodyEdit]
     /// Sent instead of the client's body.
@@ -184,7 +221,7 @@ package struct UpstreamRequest: Sendable {
     package var answer: Answer
 
     package init(
-        target: String, headers: [(name: String, value: String)], edits: [BodyEdit] = [], body: [UInt8]? = nil,
+        target: String, headers: FieldBlock, edits: [BodyEdit] = [], body: [UInt8]? = nil,
         authorization: Authorization = .included, answer: Answer = .messages,
     ) {
         self.target = target

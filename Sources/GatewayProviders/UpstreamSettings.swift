@@ -8,17 +8,25 @@ package import GatewayCore
 package final class UpstreamSettings: Sendable {
     package let name: String
     package let provider: any Provider
+    /// What its kind does with answers.
+    package let passesAnswers: Bool
     package let baseURL: WebURL
     /// The path of `base_url` without a trailing slash; requests' own paths follow it.
     package let basePath: String
     /// What a request's `Host` says.
     package let authority: String
+    /// The targets of requests in the Messages format, without a query.
+    private let messagesTarget: String
+    private let countTarget: String
+    /// `host`, and what is in `headers`.
+    package let ownFields: FieldBlock
     /// Only these models go to this upstream; `nil` means all.
     package let models: [String]?
     /// Only members of one of these groups are sent to this upstream; `nil` means everyone.
     package let groups: [String]?
-    /// Added to every request to this upstream.
+    /// Added to every request to this upstream, each name once.
     package let headers: [(name: String, value: String)]
+    private let headerNames: [[UInt8]]
     /// Statuses after which another upstream is tried; `nil` for the usual ones.
     package let failsOverOn: Set<Int>?
     /// What requests may need and this upstream does not have.
@@ -64,6 +72,7 @@ package final class UpstreamSettings: Sendable {
         self.weight = weight
         self.name = name
         self.provider = provider
+        self.passesAnswers = type(of: provider).passesAnswers
         self.baseURL = baseURL
         var path = baseURL.path
         while path.hasSuffix("/") { path.removeLast() }
@@ -71,7 +80,27 @@ package final class UpstreamSettings: Sendable {
         self.authority = baseURL.authority
         self.models = models
         self.groups = groups
-        self.headers = headers
+        self.headers = headers.enumerated().filter { index, header in
+            !headers[(index + 1)...].contains { $0.name.lowercased() == header.name.lowercased() }
+        }.map(\.element)
+        self.messagesTarget = path + InboundCall.Endpoint.messages.path
+        self.countTarget = path + InboundCall.Endpoint.countTokens.path
+        self.ownFields = FieldBlock([("host", baseURL.authority)] + self.headers)
+        self.headerNames = self.headers.map { Array($0.name.lowercased().utf8) }
+    }
+
+    /// The target of a request in the Messages format.
+    package func target(_ endpoint: InboundCall.Endpoint) -> String {
+        switch endpoint {
+        case .messages: self.messagesTarget
+        case .countTokens: self.countTarget
+        }
+    }
+
+    /// Whether the operator has a header of that name, in any case.
+    package func sets(_ name: UnsafeRawBufferPointer) -> Bool {
+        self.headerNames.contains { own in own.count == name.count && zip(own, name).allSatisfy { $0 == $1.lowerCased }
+        }
     }
 
     package convenience init?(_ node: ConfigNode, registry: [any Provider.Type] = ProviderRegistry.standard) {
@@ -188,4 +217,9 @@ package final class UpstreamSettings: Sendable {
             }
         }
     }
+}
+
+extension UInt8 {
+    /// An ASCII letter in lower case; every other byte as it is.
+    fileprivate var lowerCased: UInt8 { (0x41...0x5A).contains(self) ? self | 0x20 : self }
 }

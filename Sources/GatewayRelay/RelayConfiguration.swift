@@ -49,7 +49,7 @@ package final class RelayConfiguration: Sendable {
         self.hasWeights = upstreams.contains { $0.weight != nil }
         self.credentials = credentials.isEmpty ? Array(repeating: nil, count: upstreams.count) : credentials
         self.health = UpstreamHealth(count: upstreams.count, breaker: routing.breaker)
-        self.hasCloudUpstreams = upstreams.contains { !type(of: $0.provider).passesAnswers }
+        self.hasCloudUpstreams = upstreams.contains { !$0.passesAnswers }
         self.edge = edge
         self.upstreams = upstreams
         self.catalog = catalog
@@ -94,7 +94,7 @@ package struct RelayServing: Sendable {
 }
 
 /// What the relay is given from outside, for the life of the process.
-package struct RelayServices: Sendable {
+package final class RelayServices: Sendable {
     package let audit: any AuditSink
     package let log: Logger
     /// `nil` when nobody reads metrics.

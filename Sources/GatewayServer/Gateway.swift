@@ -452,13 +452,10 @@ package final class Gateway: Sendable {
     ) throws -> RelayServing {
         let (audit, log) = (environment.audit, environment.log)
         let rule = AddressGuard(allowsLoopback: environment.allowsLoopback)
-        var edge = EdgeSettings()
-        edge.access = settings.access
-        edge.maximumBodyBytes = settings.maximumBodyBytes
-        edge.maximumHeaderBytes = settings.maximumHeaderBytes
-        edge.maximumURLLength = settings.maximumURLLength
-        edge.terminatesTLS = settings.listen.terminatesTLS
-        edge.timeouts = settings.connectionTimeouts
+        let edge = EdgeSettings(
+            access: settings.access, maximumBodyBytes: settings.maximumBodyBytes,
+            maximumHeaderBytes: settings.maximumHeaderBytes, maximumURLLength: settings.maximumURLLength,
+            terminatesTLS: settings.listen.terminatesTLS, timeouts: settings.connectionTimeouts)
         let credentialEnvironment = CredentialEnvironment(
             variables: environment.variables, client: OutboundClient(rule: .guarded(rule)))
         let upstreamRoutes = try UpstreamRoutes(variables: environment.variables, log: log)

@@ -11,6 +11,6 @@ package struct AuditLog: AuditSink {
     }
 
     package func record(_ event: AuditEvent) {
-        self.writer.write(event.line(at: .now))
+        self.writer.write(whole: event.line)
     }
 }

@@ -60,7 +60,7 @@ package final class AuditOutput: AuditSink {
     }
 
     package func record(_ event: AuditEvent) {
-        self.writer.write(event.line(at: .now))
+        self.writer.write(whole: event.line)
     }
 
     /// Writes what is waiting.

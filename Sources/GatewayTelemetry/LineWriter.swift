@@ -21,24 +21,27 @@ package final class LineWriter: Sendable {
         var pending: [UInt8] = []
         /// Whether the thread has bytes that it may not have put yet.
         var isPutting = false
-        var lastLine = ContinuousClock.now
+        var lastLine = MonotonicTime.now
         /// How many lines may be written where they arise; grows with time, up to `busyStreak`.
         var credit = Double(busyStreak)
         /// An output that was slow is left to the thread until then.
-        var isSlowUntil = ContinuousClock.now
+        var isSlowUntil = MonotonicTime.now
         var dropped = 0
         var isClosed = false
     }
 
     private static let limit = 16 << 20
+    /// So much memory is kept for the lines that come next.
+    private static let kept = 256 << 10
     /// How long lines are gathered after a write once many writes have followed each other closely, so that a busy gateway
     /// writes many at once and a quiet one writes at once.
     private static let pause = useconds_t(1000)
-    private static let closeness = Duration.microseconds(1500)
+    /// In nanoseconds, as all that follow.
+    private static let closeness = 1_500_000.0
     private static let busyStreak = 32
     /// An output that takes longer for one line must not be waited for, and for so long.
-    private static let slowness = Duration.milliseconds(5)
-    private static let rest = Duration.seconds(60)
+    private static let slowness: Int64 = 5_000_000
+    private static let rest: Int64 = 60_000_000_000
 
     private let state = Mutex(State())
     private let signal = DispatchSemaphore(value: 0)
@@ -59,27 +62,30 @@ package final class LineWriter: Sendable {
 
     /// Appends one line; its end is added.
     package func write(_ line: [UInt8]) {
-        let now = ContinuousClock.now
+        self.write(whole: line + [0x0A])
+    }
+
+    /// Appends one line that has its end.
+    package func write(whole line: [UInt8]) {
+        let now = MonotonicTime.now
         let isFirst = self.state.withLock { state in
-            state.credit += state.lastLine.duration(to: now) / Self.closeness
-            state.credit = min(state.credit, Double(Self.busyStreak))
+            state.credit = min(state.credit + Double(now - state.lastLine) / Self.closeness, Double(Self.busyStreak))
             state.lastLine = now
             if state.credit >= 1, state.pending.isEmpty, !state.isPutting, !state.isClosed, state.isSlowUntil <= now,
-                self.output.takesAtOnce(line.count + 1)
+                self.output.takesAtOnce(line.count)
             {
                 state.credit -= 1
-                self.output.put(line + [0x0A])
-                let end = ContinuousClock.now
-                if now.duration(to: end) > Self.slowness { state.isSlowUntil = end + Self.rest }
+                self.output.put(line)
+                let end = MonotonicTime.now
+                if end - now > Self.slowness { state.isSlowUntil = end + Self.rest }
                 return false
             }
-            guard state.pending.count + line.count < Self.limit else {
+            guard state.pending.count + line.count <= Self.limit else {
                 state.dropped += 1
                 return false
             }
             let wasEmpty = state.pending.isEmpty
             state.pending += line
-            state.pending.append(0x0A)
             return wasEmpty
         }
         if isFirst { self.signal.signal() }
@@ -102,13 +108,15 @@ package final class LineWriter: Sendable {
 
     private func run() {
         var streak = 0
-        var lastWrite = ContinuousClock.now
+        var lastWrite = MonotonicTime.now
+        // Changes places with what has been gathered, so that memory is used again.
+        var bytes: [UInt8] = []
         while true {
             self.signal.wait()
             while true {
-                let (bytes, isClosed) = self.state.withLock { state in
-                    var bytes = state.pending
-                    state.pending = []
+                if bytes.capacity > Self.kept { bytes = [] } else { bytes.removeAll(keepingCapacity: true) }
+                let isClosed = self.state.withLock { state in
+                    swap(&bytes, &state.pending)
                     state.isPutting = !bytes.isEmpty
                     if state.dropped > 0 {
                         bytes += Array(
@@ -116,7 +124,7 @@ package final class LineWriter: Sendable {
                                 .utf8)
                         state.dropped = 0
                     }
-                    return (bytes, state.isClosed)
+                    return state.isClosed
                 }
                 if bytes.isEmpty {
                     if isClosed {
@@ -126,11 +134,20 @@ package final class LineWriter: Sendable {
                     break
                 }
                 self.output.put(bytes)
-                let now = ContinuousClock.now
-                streak = lastWrite.duration(to: now) < Self.closeness ? streak + 1 : 0
+                let now = MonotonicTime.now
+                streak = Double(now - lastWrite) < Self.closeness ? streak + 1 : 0
                 lastWrite = now
                 if streak > Self.busyStreak, !isClosed { usleep(Self.pause) }
             }
         }
+    }
+}
+
+/// A clock that only goes forward, in nanoseconds. Read for each line, so that it does without the library's durations.
+private enum MonotonicTime {
+    static var now: Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 }

@@ -118,6 +118,19 @@ struct SmallValueTests {
         #expect(RequestID() != RequestID())
     }
 
+    @Test("write ids of times digit by digit")
+    func timeOrderedIDs() {
+        var numbers = SystemRandomNumberGenerator()
+        for _ in 0..<500 {
+            let time = Int64.random(in: 0..<(1 << 48), using: &numbers)
+            let id = TimeOrderedID.make(now: Timestamp(milliseconds: time))
+            let digits = String(time, radix: 16)
+            let padded = String(repeating: "0", count: 12 - digits.count) + digits
+            #expect(id.filter { $0 != "-" }.prefix(12) == padded)
+            #expect(id.wholeMatch(of: /[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/) != nil)
+        }
+    }
+
     @Test("suggest the nearest word, and nothing far-fetched")
     func suggests() {
         #expect(Suggestion.nearest(to: "permisions", in: ["permissions", "model", "env"]) == "permissions")

@@ -14,7 +14,7 @@ struct AnthropicProviderTests {
     ) -> UpstreamRequest {
         let upstream = UpstreamSettings(name: "u", provider: provider, baseURL: WebURL(base)!, headers: upstreamHeaders)
         let call = InboundCall(
-            endpoint: .messages, query: "?beta=true", headers: headers, model: "claude-sonnet-4-5",
+            endpoint: .messages, query: "?beta=true", headers: FieldBlock(headers), model: "claude-sonnet-4-5",
             modelRanges: [9..<28],
             principal: principal, requestID: RequestID())
         return try! provider.request(for: call, upstreamModel: "claude-sonnet-4-5-20250929", upstream)
@@ -33,7 +33,8 @@ struct AnthropicProviderTests {
                 ("content-length", "5"),
                 ("connection", "close"), ("x-client-request-id", "r"),
             ])
-        let pairs = Dictionary(request.headers.map { ($0.name.lowercased(), $0.value) }) { first, _ in "twice: " + first
+        let pairs = Dictionary(request.headers.pairs.map { ($0.name.lowercased(), $0.value) }) { first, _ in
+            "twice: " + first
         }
         #expect(
             pairs == [
@@ -49,9 +50,9 @@ struct AnthropicProviderTests {
     func addsTheOAuthBeta() {
         let provider = AnthropicProvider(credential: .oauthToken(Secret("t")))
         let request = self.request(provider, headers: [("anthropic-beta", "x")])
-        #expect(request.headers.contains { $0 == ("authorization", "Bearer t") })
-        #expect(request.headers.contains { $0 == ("anthropic-beta", "x, oauth-2025-04-20") })
-        #expect(!request.headers.contains { $0.name == "x-api-key" })
+        #expect(request.headers.pairs.contains { $0 == ("authorization", "Bearer t") })
+        #expect(request.headers.pairs.contains { $0 == ("anthropic-beta", "x, oauth-2025-04-20") })
+        #expect(!request.headers.pairs.contains { $0.name == "x-api-key" })
     }
 
     @Test("forwards an identity that cannot break out of its header")
@@ -59,11 +60,11 @@ struct AnthropicProviderTests {
         let provider = AnthropicProvider(credential: .apiKey(Secret("k")), forwardsIdentity: true)
         let request = self.request(
             provider, headers: [], principal: Principal(subject: "ü\n@1 x", email: "zoë@example.com"))
-        let pairs = Dictionary(request.headers.map { ($0.name, $0.value) }) { first, _ in first }
+        let pairs = Dictionary(request.headers.pairs.map { ($0.name, $0.value) }) { first, _ in first }
         #expect(pairs["x-claude-gateway-user-id"] == "%C3%BC%0A@1%20x")
         #expect(pairs["x-litellm-end-user-id"] == "zo%C3%AB@example.com")
         let anonymous = self.request(provider, headers: [], principal: Principal(subject: "s"))
-        #expect(!anonymous.headers.contains { $0.name == "x-litellm-end-user-id" })
+        #expect(!anonymous.headers.pairs.contains { $0.name == "x-litellm-end-user-id" })
     }
 
     @Test("lets the operator's headers win")
@@ -71,7 +72,7 @@ struct AnthropicProviderTests {
         let request = self.request(
             AnthropicProvider(credential: .apiKey(Secret("k"))), headers: [("x-claude-code-x", "client")],
             upstreamHeaders: [("X-Claude-Code-X", "operator")])
-        #expect(request.headers.filter { $0.name.lowercased() == "x-claude-code-x" }.map(\.value) == ["operator"])
+        #expect(request.headers.pairs.filter { $0.name.lowercased() == "x-claude-code-x" }.map(\.value) == ["operator"])
     }
 
     @Test(

@@ -55,7 +55,8 @@ struct ProviderTableTests {
                 upstream.provider.modelID(of: BuiltInModel.spelled("claude-haiku-4-5")!, upstream))
             let call = InboundCall(
                 endpoint: .messages, query: "?beta=true",
-                headers: [("anthropic-beta", "b-1"), ("user-agent", "claude-cli/2")], model: "claude-haiku-4-5",
+                headers: FieldBlock([("anthropic-beta", "b-1"), ("user-agent", "claude-cli/2")]),
+                model: "claude-haiku-4-5",
                 modelRanges: [9..<27], streams: true, members: self.members(self.body),
                 body: Text(text: Array(self.body.utf8)), principal: Principal(subject: "s"), requestID: RequestID())
             let request = try upstream.provider.request(for: call, upstreamModel: model, upstream)
@@ -65,9 +66,11 @@ struct ProviderTableTests {
             case .awsV4(let service, let region): credential = "AWS Signature V4, service `\(service)`, \(region)"
             case .bearer: credential = "`authorization: Bearer`, fetched"
             case .included:
-                credential = request.headers.first { $0.value == "KEY" }.map { "`\($0.name)`" } ?? "`authorization`"
+                credential =
+                    request.headers.pairs.first { $0.value == "KEY" }.map { "`\($0.name)`" } ?? "`authorization`"
             }
-            let beta = request.headers.contains { $0.name == "anthropic-beta" } ? ", `anthropic-beta` as a header" : ""
+            let beta =
+                request.headers.pairs.contains { $0.name == "anthropic-beta" } ? ", `anthropic-beta` as a header" : ""
             out +=
                 "| `\(name)` | `\(upstream.baseURL.origin)\(request.target)`\(beta) | `\(String(decoding: sent, as: UTF8.self))` | \(credential) |\n"
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import GatewayCore
 import NIOCore
 import NIOHTTP1
 import Testing
@@ -30,7 +31,9 @@ struct AnswerBufferTests {
                 ByteBuffer(string: part.0), framed: part.framed.map { ByteBuffer(string: $0) }, write: write)
         }
         buffer.end(write: write)
-        if let rest = buffer.take() { write(rest) }
+        var own = buffer.takeOwn()
+        if own.used > 0 { own.withBytes { write(ByteBuffer(bytes: $0)) } }
+        if let rest = buffer.takePassed() { write(rest) }
         return (all, count)
     }
 
@@ -59,8 +62,8 @@ struct AnswerBufferTests {
     @Test("never let a value out of its line")
     func cleansValues() {
         var lines = FieldLines()
-        lines.add("a", "b\r\nc: d\u{0}e\u{7F}\tä")
-        lines.add("n" as StaticString, 1234)
+        lines.add(name: "a", "b\r\nc: d\u{0}e\u{7F}\tä")
+        lines.add("n", 1234)
         #expect(String(buffer: lines.buffer()) == "a: b  c: d e \tä\r\nn: 1234\r\n")
         #expect(Array(lines.headers().map(\.name)) == ["a", "n"])
     }

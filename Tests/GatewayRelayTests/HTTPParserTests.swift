@@ -137,6 +137,60 @@ struct RequestParserTests {
         #expect(readRequests(text.unicodeScalars.map { String($0) }).heads.isEmpty)
     }
 
+    /// A slow reading of the same rules: `nil` for what is refused.
+    private func slowly(_ lines: [String]) -> [String]? {
+        let token = Set("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ".utf8)
+        var fields: [String] = []
+        for line in lines {
+            let bytes = Array(line.utf8)
+            guard let colon = bytes.firstIndex(of: 0x3A), colon > 0, bytes[..<colon].allSatisfy(token.contains) else {
+                return nil
+            }
+            let value = bytes[(colon + 1)...]
+            guard value.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }) else { return nil }
+            let isSpace = { (byte: UInt8) in byte == 0x20 || byte == 0x09 }
+            let trimmed = value.drop(while: isSpace).reversed().drop(while: isSpace).reversed()
+            let name = String(decoding: bytes[..<colon], as: UTF8.self)
+            fields.append(name + "=" + String(decoding: Array(trimmed), as: UTF8.self))
+        }
+        return fields
+    }
+
+    @Test("reads fields as they are written, wherever blocks of 16 bytes begin and however they are cut")
+    func fields() {
+        var numbers = SystemRandomNumberGenerator()
+        func some(_ parts: [String], upTo count: Int) -> String {
+            (0..<Int.random(in: 0...count, using: &numbers)).map { _ in parts.randomElement(using: &numbers)! }.joined()
+        }
+        let plain = ["a", "Z", "0", "9", "-", "content", "x-claude-code-"]
+        let odd = ["_", "!", "~", "é", " ", "\u{7F}", "/", "@", "[", "`", "{", ":", "\t", "\u{1}"]
+        var (taken, refused) = (0, 0)
+        for round in 0..<4000 {
+            let names = round % 3 == 0 ? plain + odd : plain
+            let values = round % 5 == 0 ? plain + odd : plain + [" ", "\t", ";", "é"]
+            let lines = (0..<Int.random(in: 0...6, using: &numbers)).map { _ in
+                "n" + some(names, upTo: 8) + ":" + some(values, upTo: 30)
+            }
+            let text = "GET / HTTP/1.1\r\n" + lines.map { $0 + "\r\n" }.joined() + "\r\n"
+            let cut = text.utf8.index(text.startIndex, offsetBy: Int.random(in: 0...text.utf8.count, using: &numbers))
+            var parser = RequestParser()
+            var input = ByteBuffer()
+            var found: [String]?
+            do throws(HTTPSyntaxError) {
+                for piece in [Array(text.utf8[..<cut]), Array(text.utf8[cut...])] {
+                    input.writeBytes(piece)
+                    if case .head(let head)? = try parser.next(&input) {
+                        found = head.fields.headers.map { "\($0.name)=\($0.value)" }
+                    }
+                }
+            } catch {}
+            let expected = self.slowly(lines)
+            #expect(found == expected, "\(lines)")
+            if expected == nil { refused += 1 } else { taken += 1 }
+        }
+        #expect(taken > 500 && refused > 500)
+    }
+
     @Test("hands out a coded request's head, and looks at nothing behind it")
     func stopsAtCodings() {
         for coding in ["chunked", "gzip, chunked", "xchunked", "identity"] {

@@ -33,13 +33,13 @@ struct PollLoopTests {
         let start = NIODeadline.now()
         let last = self.loop.scheduleTask(deadline: start + .milliseconds(60)) { seen.withLock { $0.append(3) } }
         let cancelled = self.loop.scheduleTask(deadline: start + .milliseconds(30)) { seen.withLock { $0.append(0) } }
+        cancelled.cancel()
         try await self.loop.submit {
             let own = self.loop.scheduleTask(in: .milliseconds(10)) { seen.withLock { $0.append(9) } }
             _ = self.loop.scheduleTask(deadline: start + .milliseconds(40)) { seen.withLock { $0.append(2) } }
             _ = self.loop.scheduleTask(deadline: start + .milliseconds(20)) { seen.withLock { $0.append(1) } }
             own.cancel()
         }.get()
-        cancelled.cancel()
         try await last.futureResult.get()
         #expect(NIODeadline.now() - start >= .milliseconds(60))
         #expect(seen.withLock { $0 } == [1, 2, 3])

@@ -251,7 +251,7 @@ struct AuditOutputTests {
             }
             try #require(bound == 0)
             let output = SyslogOutput(address: .unix(path), facility: 16) { _ in }
-            output.put(self.event.line(at: .now) + [0x0A])
+            output.put(self.event.line)
             var buffer = [UInt8](repeating: 0, count: 4096)
             let count = recv(descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
             let text = String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)

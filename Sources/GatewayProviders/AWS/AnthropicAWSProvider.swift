@@ -44,7 +44,7 @@ package struct AnthropicAWSProvider: Provider {
         }
         let editor = CloudRequest.editor(for: call, model: upstreamModel, passesTags: true)
         return UpstreamRequest(
-            target: upstream.basePath + call.endpoint.path, headers: headers, edits: editor.edits,
+            target: upstream.target(call.endpoint), headers: FieldBlock(headers), edits: editor.edits,
             authorization: authorization)
     }
 

@@ -74,7 +74,7 @@ package struct BedrockProvider: Provider {
         let action = call.streams ? "invoke-with-response-stream" : "invoke"
         return UpstreamRequest(
             target: "\(upstream.basePath)/model/\(PathSegment.encode(upstreamModel, also: ":"))/\(action)",
-            headers: headers, edits: editor.edits, authorization: authorization,
+            headers: FieldBlock(headers), edits: editor.edits, authorization: authorization,
             answer: call.streams ? .eventStream : .messages)
     }
 
@@ -109,7 +109,7 @@ package struct BedrockProvider: Provider {
         let body = "{\"input\":{\"invokeModel\":{\"body\":\"\(Base64.encode(inner))\"}}}"
         return UpstreamRequest(
             target: "\(upstream.basePath)/model/\(PathSegment.encode(foundation, also: ":"))/count-tokens",
-            headers: headers, body: Array(body.utf8), authorization: authorization, answer: .bedrockCount)
+            headers: FieldBlock(headers), body: Array(body.utf8), authorization: authorization, answer: .bedrockCount)
     }
 
     /// The betas that counting takes.

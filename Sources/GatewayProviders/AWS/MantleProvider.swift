@@ -45,7 +45,7 @@ package struct MantleProvider: Provider {
         }
         let editor = CloudRequest.editor(for: call, model: upstreamModel, passesTags: false)
         return UpstreamRequest(
-            target: upstream.basePath + call.endpoint.path, headers: headers, edits: editor.edits,
+            target: upstream.target(call.endpoint), headers: FieldBlock(headers), edits: editor.edits,
             authorization: authorization)
     }
 

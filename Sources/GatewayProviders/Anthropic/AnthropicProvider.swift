@@ -27,10 +27,13 @@ package struct AnthropicProvider: Provider {
     }
 
     private let authentication: Credential
+    /// The header that has it, where the configuration does.
+    private let credentialFields: FieldBlock
     private let forwardsIdentity: Bool
 
     package init(credential: Credential, forwardsIdentity: Bool = false) {
         self.authentication = credential
+        self.credentialFields = FieldBlock(Self.headers(of: credential))
         self.forwardsIdentity = forwardsIdentity
     }
 
@@ -66,8 +69,9 @@ package struct AnthropicProvider: Provider {
     package func request(for call: InboundCall, upstreamModel: String, _ upstream: UpstreamSettings)
         throws(ProviderRefusal) -> UpstreamRequest
     {
-        var request = UpstreamRequest(
-            target: upstream.basePath + call.endpoint.path + call.query,
+        let request = UpstreamRequest(
+            target: call.query.isEmpty
+                ? upstream.target(call.endpoint) : upstream.target(call.endpoint) + call.query,
             headers: self.headers(for: call, upstream))
         if case .federation = self.authentication { request.authorization = .bearer }
         if upstreamModel != call.model {
@@ -79,11 +83,10 @@ package struct AnthropicProvider: Provider {
 
     /// Lists one model.
     package func probe(_ upstream: UpstreamSettings) -> UpstreamProbe? {
-        var headers: [(name: String, value: String)] = [("anthropic-version", "2023-06-01")]
+        var headers = [(name: "anthropic-version", value: "2023-06-01")] + Self.headers(of: self.authentication)
         switch self.authentication {
-        case .apiKey(let key): headers.append(("x-api-key", key.reveal()))
-        case .oauthToken(let token):
-            headers += [("authorization", "Bearer " + token.reveal()), ("anthropic-beta", "oauth-2025-04-20")]
+        case .apiKey: break
+        case .oauthToken: headers.append(("anthropic-beta", Self.tokenBeta))
         case .federation: return nil
         }
         return UpstreamProbe(
@@ -91,51 +94,55 @@ package struct AnthropicProvider: Provider {
         )
     }
 
-    private func headers(for call: InboundCall, _ upstream: UpstreamSettings) -> [(name: String, value: String)] {
-        var out: [(name: String, value: String)] = []
-        out.reserveCapacity(call.headers.count + upstream.headers.count + 4)
-        out.append(("host", upstream.authority))
-        var beta: [String] = []
-        var userAgent: String?
-        var hasCoding = false
-        for header in call.headers {
-            switch ForwardedHeaders.disposition(of: header.name) {
-            case .withheld: continue
-            case .beta: beta.append(header.value)
-            case .userAgent: userAgent = header.value
+    private func headers(for call: InboundCall, _ upstream: UpstreamSettings) -> FieldBlock {
+        var lines = FieldLines()
+        lines.add(upstream.ownFields)
+        var betas: [String] = []
+        var (hasAgent, hasCoding) = (false, false)
+        call.visitHeaders { disposition, name, value in
+            switch disposition {
+            case .withheld: break
+            case .beta: betas.append(String(decoding: value, as: UTF8.self))
+            case .userAgent where hasAgent: break
+            case .userAgent:
+                hasAgent = true
+                lines.add(name, value, and: Self.agentSuffix)
             case .acceptEncoding:
                 hasCoding = true
-                out.append((header.name, ForwardedHeaders.decodable(header.value)))
-            case .passed: out.append(header)
+                lines.add("accept-encoding", ForwardedHeaders.decodable(value))
+            case .passed: if !upstream.sets(name) { lines.add(name, value) }
             }
         }
+        lines.add(self.credentialFields)
         switch self.authentication {
-        case .apiKey(let key): out.append(("x-api-key", key.reveal()))
-        case .oauthToken(let token):
-            out.append(("authorization", "Bearer " + token.reveal()))
-            beta.append("oauth-2025-04-20")
-        case .federation: beta.append("oauth-2025-04-20")
+        case .apiKey: break
+        case .oauthToken, .federation: betas.append(Self.tokenBeta)
         }
-        if !hasCoding { out.append(("accept-encoding", "identity")) }
-        if !beta.isEmpty { out.append(("anthropic-beta", beta.joined(separator: ", "))) }
-        out.append(("user-agent", userAgent.map { $0 + " " + Self.product } ?? Self.product))
-        if self.forwardsIdentity { out += Self.identity(of: call.principal) }
-        for header in upstream.headers {
-            out.removeAll { $0.name.lowercased() == header.name.lowercased() }
-            out.append(header)
-        }
-        return out
+        if !hasCoding { lines.add(lines: "accept-encoding: identity\r\n") }
+        if !betas.isEmpty { lines.add("anthropic-beta", betas.joined(separator: ", ")) }
+        if !hasAgent { lines.add(Self.agentField) }
+        if self.forwardsIdentity { Self.addIdentity(of: call.principal, to: &lines) }
+        return FieldBlock(lines)
     }
 
-    private static let product = "cc-gateway/\(GatewayVersion.contract)"
+    private static let tokenBeta = "oauth-2025-04-20"
 
-    private static func identity(of principal: Principal) -> [(name: String, value: String)] {
-        var out = [(name: "x-claude-gateway-user-id", value: self.headerText(principal.subject))]
-        if let email = principal.email, !email.isEmpty {
-            out.append(("x-claude-gateway-user-email", self.headerText(email)))
-            out.append(("x-litellm-end-user-id", self.headerText(email)))
+    private static func headers(of credential: Credential) -> [(name: String, value: String)] {
+        switch credential {
+        case .apiKey(let key): [("x-api-key", key.reveal())]
+        case .oauthToken(let token): [("authorization", "Bearer " + token.reveal())]
+        case .federation: []
         }
-        return out
+    }
+    private static let product = "cc-gateway/\(GatewayVersion.contract)"
+    private static let agentSuffix = " " + product
+    private static let agentField = FieldBlock([("user-agent", product)])
+
+    private static func addIdentity(of principal: Principal, to lines: inout FieldLines) {
+        lines.add("x-claude-gateway-user-id", self.headerText(principal.subject))
+        guard let email = principal.email, !email.isEmpty else { return }
+        lines.add("x-claude-gateway-user-email", self.headerText(email))
+        lines.add("x-litellm-end-user-id", self.headerText(email))
     }
 
     /// Printable ASCII as it is, everything else percent-encoded, so that a name cannot break out of its header.

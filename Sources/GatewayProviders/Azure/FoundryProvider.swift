@@ -33,7 +33,7 @@ package struct FoundryProvider: Provider {
         if let apiKey { headers.append(("x-api-key", apiKey.reveal())) }
         let editor = CloudRequest.editor(for: call, model: upstreamModel, passesTags: true)
         return UpstreamRequest(
-            target: upstream.basePath + call.endpoint.path, headers: headers, edits: editor.edits,
+            target: upstream.target(call.endpoint), headers: FieldBlock(headers), edits: editor.edits,
             authorization: self.apiKey == nil ? .bearer : .included)
     }
 

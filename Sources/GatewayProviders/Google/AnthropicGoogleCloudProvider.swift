@@ -33,7 +33,7 @@ package struct AnthropicGoogleCloudProvider: Provider {
             for: call, upstream, agent: "google-cloud", passesBetas: true, passesTags: true)
         let editor = CloudRequest.editor(for: call, model: upstreamModel, passesTags: true)
         return UpstreamRequest(
-            target: upstream.basePath + call.endpoint.path, headers: headers, edits: editor.edits,
+            target: upstream.target(call.endpoint), headers: FieldBlock(headers), edits: editor.edits,
             authorization: .bearer)
     }
 

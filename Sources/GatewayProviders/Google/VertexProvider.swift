@@ -49,7 +49,8 @@ package struct VertexProvider: Provider {
         let path =
             "/projects/\(PathSegment.encode(self.projectID))/locations/\(self.region)/publishers/anthropic/models/"
         return UpstreamRequest(
-            target: upstream.basePath + path + action, headers: headers, edits: editor.edits, authorization: .bearer)
+            target: upstream.basePath + path + action, headers: FieldBlock(headers), edits: editor.edits,
+            authorization: .bearer)
     }
 
     private static let bodyVersion = "vertex-2023-10-16"

@@ -47,14 +47,14 @@ package enum BodyScanError: Error, Equatable {
     case notAnObject
 }
 
-/// Reads a JSON text once, byte by byte, validating all of it (RFC 8259, as `JSON.parse` judges it, except that invalid
-/// UTF-8 inside strings passes) and noting the few fields that matter.
+/// Reads a JSON text once, validating all of it (RFC 8259, as `JSON.parse` judges it, except that invalid UTF-8 inside
+/// strings passes) and noting the few fields that matter. The members of the top level are read over whole; only one in
+/// which a model may be hidden is walked through.
 package struct BodyScanner {
     /// Deeper texts are refused; the bound is far above what any client sends and keeps the stack of open containers small.
     package static let maximumDepth = Int(cjson_maximum_depth)
 
-    /// Keys under which `model` is data rather than a request for a model.
-    private static let opaqueKeys: [StaticString] = ["input", "input_schema", "input_examples", "schema"]
+    private static let model: StaticString = "model"
 
     private struct Frame {
         var isObject: Bool
@@ -69,23 +69,20 @@ package struct BodyScanner {
     private let findsNestedModels: Bool
     private let listsMembers: Bool
     private var at = 0
-    /// The containers around the innermost one.
+    /// The containers around the innermost one, when a member is walked through.
     private var outer: [Frame] = []
-    /// The innermost container that is open.
-    private var frame = Frame(isObject: false, key: 0..<0, index: 0)
+    /// The innermost container that is open: the top level at first.
+    private var frame = Frame(isObject: true, key: 0..<0, index: 0)
     /// How many containers are open.
-    private var depth = 0
+    private var depth = 1
     /// The depth at which an opaque key's value began; `nil` outside of one.
     private var opaqueDepth: Int?
     private var scan = BodyScan()
-    /// The member of the top level that is being read: its key, and where it and its value begin.
-    private var pendingMember: (BodyMember.Key, Int, Int)?
 
     private init(_ bytes: UnsafeRawBufferPointer, findsNestedModels: Bool, listsMembers: Bool) {
         self.listsMembers = listsMembers
         self.bytes = bytes
         self.findsNestedModels = findsNestedModels
-        self.outer.reserveCapacity(16)
         if listsMembers { self.scan.members.reserveCapacity(16) }
     }
 
@@ -95,21 +92,69 @@ package struct BodyScanner {
     package static func scan(
         _ bytes: UnsafeRawBufferPointer, findsNestedModels: Bool, listsMembers: Bool = false,
     ) throws(BodyScanError) -> BodyScan {
+        guard let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else { throw .invalidJSON }
         var scanner = BodyScanner(bytes, findsNestedModels: findsNestedModels, listsMembers: listsMembers)
-        return try scanner.run()
+        try scanner.readTopLevel(base)
+        return scanner.scan
     }
 
-    private mutating func run() throws(BodyScanError) -> BodyScan {
-        self.skipSpace()
-        guard let first = self.peek else { throw .invalidJSON }
-        let isObject = first == UInt8(ascii: "{")
-        try self.beginValue(key: 0..<0, index: 0)
-        while self.depth > 0 { try self.step() }
-        self.skipSpace()
-        guard self.at == self.bytes.count else { throw .invalidJSON }
-        guard isObject else { throw .notAnObject }
-        return self.scan
+    private mutating func readTopLevel(_ base: UnsafePointer<UInt8>) throws(BodyScanError) {
+        let (count, word) = (self.bytes.count, Self.model)
+        var at = cjson_skip_space(base, count, 0)
+        guard at < count, base[at] == 0x7B else {
+            let end = cjson_value_end(base + at, count - at, Self.maximumDepth, nil, 0, nil)
+            guard end >= 0, cjson_skip_space(base, count, at + end) == count else { throw .invalidJSON }
+            throw .notAnObject
+        }
+        at += 1
+        var member = cjson_member()
+        var isFirst: Int32 = 1
+        while true {
+            var found: Int32 = 0
+            let read = cjson_next_member(
+                base, count, &at, isFirst, Self.maximumDepth - 1, word.utf8Start, word.utf8CodeUnitCount, &found,
+                &member)
+            guard read >= 0 else { throw .invalidJSON }
+            if read == 0 { break }
+            isFirst = 0
+            try self.take(
+                member.key..<(member.key + member.key_count), member.value..<member.end, mayHoldModel: found != 0)
+        }
+        guard cjson_skip_space(base, count, at) == count else { throw .invalidJSON }
     }
+
+    /// Notes a member of the top level.
+    private mutating func take(
+        _ key: Range<Int>, _ value: Range<Int>, mayHoldModel: Bool,
+    ) throws(BodyScanError) {
+        let name = self.reading(key, BodyMember.Key.init(name:))
+        switch name {
+        case .model: self.takeModel(value)
+        case .stream: self.scan.streams = self.bytes[value.lowerBound] == UInt8(ascii: "t")
+        default: break
+        }
+        if mayHoldModel, self.findsNestedModels, name != .model, !self.reading(key, Self.isOpaque) {
+            self.at = value.lowerBound
+            try self.beginValue(key: key, index: 0)
+            while self.depth > 1 { try self.step() }
+        }
+        if self.listsMembers {
+            self.scan.members.append(
+                BodyMember(key: name, range: (key.lowerBound - 1)..<value.upperBound, value: value))
+        }
+    }
+
+    private mutating func takeModel(_ value: Range<Int>) {
+        var found = BodyScan.Model.notAString
+        if self.bytes[value.lowerBound] == 0x22 {
+            found = .string(self.text(value.lowerBound + 1..<value.upperBound - 1))
+            self.scan.modelRanges.append(value)
+        }
+        if self.scan.model != .missing, self.scan.model != found { self.scan.hasConflictingModels = true }
+        self.scan.model = found
+    }
+
+    // MARK: Walking through a member
 
     @inline(__always)
     private var peek: UInt8? {
@@ -118,21 +163,13 @@ package struct BodyScanner {
 
     @inline(__always)
     private mutating func skipSpace() {
-        var at = self.at
-        while at < self.bytes.count, self.bytes[at] <= 0x20 {
-            switch self.bytes[at] {
-            case 0x20, 0x09, 0x0A, 0x0D: at += 1
-            default:
-                self.at = at
-                return
-            }
-        }
-        self.at = at
+        let base = self.bytes.baseAddress!.assumingMemoryBound(to: UInt8.self)
+        self.at = cjson_skip_space(base, self.bytes.count, self.at)
     }
 
     private mutating func open(_ isObject: Bool, key: Range<Int>, index: Int) throws(BodyScanError) {
         guard self.depth < Self.maximumDepth else { throw .invalidJSON }
-        if self.depth > 0 { self.outer.append(self.frame) }
+        self.outer.append(self.frame)
         self.frame = Frame(isObject: isObject, key: key, index: index)
         self.depth += 1
         self.at += 1
@@ -141,8 +178,7 @@ package struct BodyScanner {
     private mutating func close() {
         self.at += 1
         self.depth -= 1
-        if self.depth > 0 { self.frame = self.outer.removeLast() }
-        if self.depth == 1 { self.endMember() }
+        self.frame = self.outer.removeLast()
         if self.opaqueDepth == self.depth { self.opaqueDepth = nil }
     }
 
@@ -175,85 +211,22 @@ package struct BodyScanner {
         guard self.peek == 0x3A else { throw .invalidJSON }
         self.at += 1
         self.skipSpace()
-        let isTop = self.depth == 1
-        if isTop, self.listsMembers { self.beginMember(key) }
         try self.member(key)
-        if isTop, self.depth == 1 { self.endMember() }
-    }
-
-    private static let memberKeys: [(StaticString, BodyMember.Key)] = [
-        ("model", .model), ("stream", .stream), ("tags", .tags), ("anthropic_version", .anthropicVersion),
-        ("anthropic_beta", .anthropicBeta), ("user_profile_id", .userProfileID), ("max_tokens", .maximumTokens),
-        ("thinking", .thinking), ("tools", .tools), ("messages", .messages), ("system", .system),
-    ]
-
-    /// Notes a member whose value begins here.
-    private mutating func beginMember(_ key: Range<Int>) {
-        let known = Self.memberKeys.first { self.is(key, $0.0) }?.1 ?? .other
-        self.pendingMember = (known, key.lowerBound - 1, self.at)
-    }
-
-    private mutating func endMember() {
-        guard let (key, start, value) = self.pendingMember else { return }
-        self.pendingMember = nil
-        self.scan.members.append(BodyMember(key: key, range: start..<self.at, value: value..<self.at))
     }
 
     private mutating func member(_ key: Range<Int>) throws(BodyScanError) {
-        if self.is(key, "model") {
-            if self.depth == 1 {
-                try self.topLevelModel()
-                return
-            }
-            if self.findsNestedModels, self.opaqueDepth == nil {
-                try self.nestedModel(key)
-                return
-            }
-        } else if self.depth == 1, self.is(key, "stream") {
-            self.scan.streams = self.peek == UInt8(ascii: "t")
-        } else if self.depth == 1, try self.skipContainer(isOpaque: self.isOpaque(key)) {
-            return
-        } else if self.findsNestedModels, self.opaqueDepth == nil, self.isOpaque(key) {
-            let before = self.depth
+        guard self.opaqueDepth == nil else {
             try self.beginValue(key: key, index: 0)
-            if self.depth > before { self.opaqueDepth = before }
             return
         }
+        if self.reading(key, { $0.equals(Self.model) }) {
+            try self.nestedModel(key)
+            return
+        }
+        let before = self.depth
+        let isOpaque = self.reading(key, Self.isOpaque)
         try self.beginValue(key: key, index: 0)
-    }
-
-    /// Reads over a container of the top level whole, unless a model in it must be found.
-    ///
-    /// - Returns: Whether it was one, and is behind.
-    private mutating func skipContainer(isOpaque: Bool) throws(BodyScanError) -> Bool {
-        guard let byte = self.peek, byte == 0x7B || byte == 0x5B else { return false }
-        let word: StaticString = "model"
-        var found: Int32 = 0
-        let looks = self.findsNestedModels && !isOpaque
-        let end = withUnsafeMutablePointer(to: &found) { found in
-            cjson_value_end(
-                self.bytes.baseAddress!.assumingMemoryBound(to: UInt8.self) + self.at, self.bytes.count - self.at,
-                Self.maximumDepth - self.depth, word.utf8Start, word.utf8CodeUnitCount, looks ? found : nil)
-        }
-        guard end >= 0 else { throw .invalidJSON }
-        if found != 0 { return false }
-        self.at += end
-        return true
-    }
-
-    private mutating func topLevelModel() throws(BodyScanError) {
-        let start = self.at
-        let found: BodyScan.Model
-        if self.peek == 0x22 {
-            try self.skipString()
-            found = .string(self.text(start + 1..<self.at - 1))
-            self.scan.modelRanges.append(start..<self.at)
-        } else {
-            found = .notAString
-            try self.beginValue(key: start..<start, index: 0)
-        }
-        if self.scan.model != .missing, self.scan.model != found { self.scan.hasConflictingModels = true }
-        self.scan.model = found
+        if isOpaque, self.depth > before { self.opaqueDepth = before }
     }
 
     private mutating func nestedModel(_ key: Range<Int>) throws(BodyScanError) {
@@ -327,24 +300,24 @@ package struct BodyScanner {
         guard self.at > start else { throw .invalidJSON }
     }
 
-    /// Whether a key is that word, however it is escaped.
+    // MARK: Texts
+
+    /// Calls with a key as it is meant, however it is escaped.
     @inline(__always)
-    private func `is`(_ key: Range<Int>, _ word: StaticString) -> Bool {
-        if key.count == word.utf8CodeUnitCount {
-            return self.bytes[key.lowerBound] == word.utf8Start[0]
-                && memcmp(self.bytes.baseAddress! + key.lowerBound, word.utf8Start, key.count) == 0
+    private func reading<Value>(_ key: Range<Int>, _ body: (UnsafeRawBufferPointer) -> Value) -> Value {
+        guard self.hasEscape(key) else { return body(UnsafeRawBufferPointer(rebasing: self.bytes[key])) }
+        return Array(self.text(key).utf8).withUnsafeBytes { body($0) }
+    }
+
+    /// Whether it is a key under which `model` is data rather than a request for a model.
+    private static func isOpaque(_ key: UnsafeRawBufferPointer) -> Bool {
+        switch key.count {
+        case 5: key.equals("input")
+        case 6: key.equals("schema")
+        case 12: key.equals("input_schema")
+        case 14: key.equals("input_examples")
+        default: false
         }
-        // An escape only makes a key longer: `mod\u0065l`.
-        guard key.count > word.utf8CodeUnitCount, key.count <= word.utf8CodeUnitCount * 6 else { return false }
-        return self.isEscaped(key, word)
-    }
-
-    private func isEscaped(_ key: Range<Int>, _ word: StaticString) -> Bool {
-        self.hasEscape(key) && word.withUTF8Buffer { self.text(key).utf8.elementsEqual($0) }
-    }
-
-    private func isOpaque(_ key: Range<Int>) -> Bool {
-        Self.opaqueKeys.contains { self.is(key, $0) }
     }
 
     private func hasEscape(_ range: Range<Int>) -> Bool {
@@ -368,5 +341,24 @@ package struct BodyScanner {
             }
         }
         return path + "." + self.text(key)
+    }
+}
+
+extension BodyMember.Key {
+    fileprivate init(name: UnsafeRawBufferPointer) {
+        switch name.count {
+        case 4 where name.equals("tags"): self = .tags
+        case 5 where name.equals("model"): self = .model
+        case 5 where name.equals("tools"): self = .tools
+        case 6 where name.equals("stream"): self = .stream
+        case 6 where name.equals("system"): self = .system
+        case 8 where name.equals("messages"): self = .messages
+        case 8 where name.equals("thinking"): self = .thinking
+        case 10 where name.equals("max_tokens"): self = .maximumTokens
+        case 14 where name.equals("anthropic_beta"): self = .anthropicBeta
+        case 15 where name.equals("user_profile_id"): self = .userProfileID
+        case 17 where name.equals("anthropic_version"): self = .anthropicVersion
+        default: self = .other
+        }
     }
 }

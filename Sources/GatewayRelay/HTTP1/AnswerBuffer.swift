@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import GatewayCore
 internal import NIOCore
 
 /// Where an HTTP/1.1 message's body ends for whoever reads it.
@@ -13,19 +14,24 @@ enum BodyFraming {
 
 /// Gathers what goes out on one connection and frames it, without I/O. Small pieces are put behind each other, so that they
 /// leave in one write; a piece that is alone, or large, is passed as it is.
-struct AnswerBuffer {
+struct AnswerBuffer: ~Copyable {
     private static let smallPiece = 4 << 10
-    private static let usualBody = 1 << 10
-    private static let lineEnd = ByteBuffer(string: "\r\n")
     private static let lastChunk = ByteBuffer(string: "0\r\n\r\n")
 
-    /// What waits: perhaps somebody else's bytes, which are copied when more is put behind them.
-    private var gathered = ByteBuffer()
+    /// What waits in memory of its own.
+    private var own = ByteWriter()
+    /// What waits in somebody else's: either this or the other is empty.
+    private var passed = ByteBuffer()
     private var framing = BodyFraming.declared
 
     mutating func begin(_ head: consuming FieldLines, _ framing: BodyFraming, write: (ByteBuffer) -> Void) {
         self.framing = framing
-        self.put(head.buffer(room: Self.usualBody), write)
+        self.gather(write)
+        if self.own.used == 0 {
+            self.own = head.finish()
+        } else {
+            head.writer.withBytes { self.own.put(UnsafeRawBufferPointer($0)) }
+        }
     }
 
     /// - Parameter framed: The same bytes as one chunk, if they are there in that form.
@@ -40,11 +46,12 @@ struct AnswerBuffer {
             self.put(framed, write)
             return
         }
-        self.passLarge(write)
-        self.gathered.writeHexadecimal(bytes.readableBytes)
-        self.gathered.writeStaticString("\r\n")
+        self.gather(write)
+        self.own.putHexadecimal(bytes.readableBytes)
+        self.own.put(0x0D, 0x0A)
         self.put(bytes, write)
-        self.put(Self.lineEnd, write)
+        self.gather(write)
+        self.own.put(0x0D, 0x0A)
     }
 
     mutating func end(write: (ByteBuffer) -> Void) {
@@ -52,37 +59,57 @@ struct AnswerBuffer {
         self.framing = .declared
     }
 
-    /// Hands out what has been gathered.
-    mutating func take() -> ByteBuffer? {
-        guard self.gathered.readableBytes > 0 else { return nil }
-        defer { self.gathered = ByteBuffer() }
-        return self.gathered
+    /// Hands out what has been gathered in memory of its own.
+    mutating func takeOwn() -> ByteWriter {
+        var taken = ByteWriter()
+        swap(&taken, &self.own)
+        return taken
+    }
+
+    /// Hands out what has been gathered otherwise.
+    mutating func takePassed() -> ByteBuffer? {
+        guard self.passed.readableBytes > 0 else { return nil }
+        defer { self.passed = ByteBuffer() }
+        return self.passed
     }
 
     private mutating func put(_ bytes: ByteBuffer, _ write: (ByteBuffer) -> Void) {
         self.passLarge(write)
-        if self.gathered.readableBytes == 0 {
-            self.gathered = bytes
-        } else if bytes.readableBytes <= Self.smallPiece {
-            self.gathered.writeImmutableBuffer(bytes)
+        if bytes.readableBytes > Self.smallPiece { self.pass(write) }
+        if self.own.used == 0, self.passed.readableBytes == 0 {
+            self.passed = bytes
         } else {
-            write(self.gathered)
-            self.gathered = bytes
+            self.gather(write)
+            bytes.withUnsafeReadableBytes { self.own.put($0) }
         }
     }
 
     /// What is large already is not copied to put something behind it.
     private mutating func passLarge(_ write: (ByteBuffer) -> Void) {
-        if self.gathered.readableBytes > Self.smallPiece, let ready = self.take() { write(ready) }
+        if max(self.own.used, self.passed.readableBytes) > Self.smallPiece { self.pass(write) }
+    }
+
+    private mutating func pass(_ write: (ByteBuffer) -> Void) {
+        if let passed = self.takePassed() { write(passed) }
+        if self.own.used > 0 {
+            var own = self.takeOwn()
+            own.withBytes { write(ByteBuffer(bytes: $0)) }
+        }
+    }
+
+    /// Makes its own memory the place where something can be put behind what waits.
+    private mutating func gather(_ write: (ByteBuffer) -> Void) {
+        self.passLarge(write)
+        if let passed = self.takePassed() { passed.withUnsafeReadableBytes { self.own.put($0) } }
     }
 }
 
-extension ByteBuffer {
-    fileprivate mutating func writeHexadecimal(_ value: Int) {
+extension ByteWriter {
+    fileprivate mutating func putHexadecimal(_ value: Int) {
         var shift = (max(1, Int.bitWidth - value.leadingZeroBitCount) - 1) / 4 * 4
         while shift >= 0 {
             let digit = UInt8(value >> shift & 15)
-            self.writeInteger(digit < 10 ? 0x30 + digit : 0x57 + digit)
+            self.put(digit < 10 ? 0x30 + digit : 0x57 + digit)
             shift -= 4
         }
     }

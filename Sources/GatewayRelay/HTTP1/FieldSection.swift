@@ -14,10 +14,11 @@ package struct FieldSection {
 
     private let bytes: ByteBuffer
     private let lines: [Line]
+    /// A bit for each of their names, shared by some: most questions are for fields that are not there.
+    private let names: UInt64
 
     package init() {
-        self.bytes = ByteBuffer()
-        self.lines = []
+        self.init(ByteBuffer(), [], names: 0)
     }
 
     /// - Parameters:
@@ -25,16 +26,19 @@ package struct FieldSection {
     ///   - start: Where its first field line begins, counted from the first readable byte.
     init(_ bytes: ByteBuffer, from start: Int) throws(HTTPSyntaxError) {
         self.bytes = bytes
-        self.lines = try bytes.reading { bytes throws(HTTPSyntaxError) in try Self.read(bytes, from: start) }
+        (self.lines, self.names) = try bytes.reading { bytes throws(HTTPSyntaxError) in
+            try Self.read(bytes, from: start)
+        }
     }
 
-    private init(_ bytes: ByteBuffer, _ lines: [Line]) {
+    private init(_ bytes: ByteBuffer, _ lines: [Line], names: UInt64) {
         self.bytes = bytes
         self.lines = lines
+        self.names = names
     }
 
     /// The same for keeping.
-    func compacted() -> FieldSection { FieldSection(self.bytes.compacted(), self.lines) }
+    func compacted() -> FieldSection { FieldSection(self.bytes.compacted(), self.lines, names: self.names) }
 
     /// Fields that came in another way than as lines, such as HTTP/2's.
     ///
@@ -42,6 +46,7 @@ package struct FieldSection {
     package init(_ headers: HTTPHeaders) throws(HTTPSyntaxError) {
         var bytes = ByteBuffer()
         var lines: [Line] = []
+        var names: UInt64 = 0
         lines.reserveCapacity(headers.count)
         for (name, value) in headers {
             let start = bytes.writerIndex
@@ -53,26 +58,28 @@ package struct FieldSection {
                     && FieldSyntax.isFieldValue(UnsafeRawBufferPointer(rebasing: all[middle...]))
             }
             guard isSound else { throw .field }
+            names |= cfields_name_bit(name.utf8.first ?? 0, middle - start)
             lines.append(
                 Line(
                     name: Int32(start), name_count: Int32(middle - start), value: Int32(middle),
                     value_count: Int32(bytes.writerIndex - middle)))
         }
-        self.bytes = bytes
-        self.lines = lines
+        self.init(bytes, lines, names: names)
     }
 
     /// Whoever calls has made sure that the bytes end with a blank line.
-    private static func read(_ bytes: UnsafeRawBufferPointer, from start: Int) throws(HTTPSyntaxError) -> [Line] {
+    private static func read(
+        _ bytes: UnsafeRawBufferPointer, from start: Int,
+    ) throws(HTTPSyntaxError) -> ([Line], UInt64) {
         let base = bytes.baseAddress!.assumingMemoryBound(to: UInt8.self)
         var room = self.usualLines
         while true {
-            var found = 0
-            let lines = [Line](unsafeUninitializedCapacity: room) { lines, count in
-                found = cfields_read(base, bytes.count, start, lines.baseAddress, room)
-                count = max(0, found)
+            var (found, names) = (0, UInt64(0))
+            let lines = withUnsafeTemporaryAllocation(of: Line.self, capacity: room) { lines in
+                found = cfields_read(base, bytes.count, start, lines.baseAddress, room, &names)
+                return [Line](lines.prefix(max(0, found)))
             }
-            if found >= 0 { return lines }
+            if found >= 0 { return (lines, names) }
             guard found == cfields_too_many else { throw .field }
             room = bytes.count / 4
         }
@@ -98,22 +105,45 @@ package struct FieldSection {
         UnsafeRawBufferPointer(rebasing: bytes[Int(line.value)..<Int(line.value) + Int(line.value_count)])
     }
 
+    /// Whether there may be a field of that name.
+    @inline(__always)
+    private func mayHave(_ name: StaticString) -> Bool {
+        self.names & cfields_name_bit(name.utf8Start.pointee, name.utf8CodeUnitCount) != 0
+    }
+
     private func index(_ name: StaticString, after start: Int, _ bytes: UnsafeRawBufferPointer) -> Int? {
         let count = Int32(name.utf8CodeUnitCount)
-        var index = start
-        while index < self.lines.count {
-            if self.lines[index].name_count == count, Self.name(self.lines[index], bytes).matches(name) {
-                return index
+        return self.lines.withUnsafeBufferPointer { lines in
+            var index = start
+            while index < lines.count {
+                if lines[index].name_count == count, Self.name(lines[index], bytes).matches(name) { return index }
+                index += 1
             }
-            index += 1
+            return nil
         }
-        return nil
     }
 
     /// Calls with the bytes of the first field of that name. Names are given in lower case.
     func withFirst<Value>(_ name: StaticString, _ body: (UnsafeRawBufferPointer) -> Value) -> Value? {
-        self.bytes.withUnsafeReadableBytes { bytes in
+        guard self.mayHave(name) else { return nil }
+        return self.bytes.withUnsafeReadableBytes { bytes in
             self.index(name, after: 0, bytes).map { body(Self.value(self.lines[$0], bytes)) }
+        }
+    }
+
+    /// What there is of a field that may be there once.
+    enum Only<Value> {
+        case none
+        case one(Value)
+        case several
+    }
+
+    func only<Value>(_ name: StaticString, _ body: (UnsafeRawBufferPointer) -> Value) -> Only<Value> {
+        guard self.mayHave(name) else { return .none }
+        return self.bytes.withUnsafeReadableBytes { bytes in
+            guard let first = self.index(name, after: 0, bytes) else { return .none }
+            guard self.index(name, after: first + 1, bytes) == nil else { return .several }
+            return .one(body(Self.value(self.lines[first], bytes)))
         }
     }
 
@@ -126,7 +156,8 @@ package struct FieldSection {
     }
 
     package func values(_ name: StaticString) -> [String] {
-        self.bytes.withUnsafeReadableBytes { bytes in
+        guard self.mayHave(name) else { return [] }
+        return self.bytes.withUnsafeReadableBytes { bytes in
             var values: [String] = []
             var next = 0
             while let index = self.index(name, after: next, bytes) {
@@ -137,29 +168,19 @@ package struct FieldSection {
         }
     }
 
-    /// How many fields have that name.
-    func count(_ name: StaticString) -> Int {
-        self.bytes.withUnsafeReadableBytes { bytes in
-            var count = 0
-            var next = 0
-            while let index = self.index(name, after: next, bytes) {
-                count += 1
-                next = index + 1
-            }
-            return count
-        }
-    }
-
     /// Whether a comma-separated list under that name has the word, in lower case, whatever the case of its own.
     func lists(_ word: StaticString, under name: StaticString) -> Bool {
-        self.bytes.withUnsafeReadableBytes { bytes in
+        guard self.mayHave(name) else { return false }
+        return self.bytes.withUnsafeReadableBytes { bytes in
             var next = 0
             while let index = self.index(name, after: next, bytes) {
                 let value = Self.value(self.lines[index], bytes)
-                if value.matches(word) { return true }
-                for part in value.split(separator: 0x2C)
-                where FieldSyntax.trimmed(UnsafeRawBufferPointer(rebasing: part)).matches(word) {
-                    return true
+                var at = 0
+                while at <= value.count {
+                    let comma = ByteSearch.first(0x2C, value, from: at) ?? value.count
+                    let part = UnsafeRawBufferPointer(rebasing: value[at..<comma])
+                    if FieldSyntax.trimmed(part).matches(word) { return true }
+                    at = comma + 1
                 }
                 next = index + 1
             }

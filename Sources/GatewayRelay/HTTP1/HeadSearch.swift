@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import GatewayCore
+internal import CByteScan
 internal import NIOCore
 
 /// Looks for the end of a message's head in what has come of it, and never at the same byte twice.
@@ -20,18 +20,11 @@ struct HeadSearch {
     }
 
     private mutating func end(_ bytes: UnsafeRawBufferPointer) throws(HTTPSyntaxError) -> Int? {
-        while let feed = ByteSearch.first(0x0A, bytes, from: self.scanned) {
-            guard feed > self.lineStart, bytes[feed - 1] == 0x0D else { throw .lineEnd }
-            if feed == self.lineStart + 1 {
-                guard feed < Self.maximumHead else { throw .tooLong }
-                return feed + 1
-            }
-            self.lineStart = feed + 1
-            self.scanned = feed + 1
-        }
-        self.scanned = bytes.count
-        guard bytes.count <= Self.maximumHead else { throw .tooLong }
-        return nil
+        guard let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return nil }
+        let end = cfields_head_end(base, bytes.count, &self.scanned, &self.lineStart)
+        guard end != cfields_invalid else { throw .lineEnd }
+        guard max(end, self.scanned) <= Self.maximumHead else { throw .tooLong }
+        return end > 0 ? end : nil
     }
 }
 

@@ -17,7 +17,8 @@ enum HostSyntax {
             guard self.isPort(UnsafeRawBufferPointer(rebasing: bytes[colon...])) else { return false }
             end = colon
         }
-        return bytes[..<end].allSatisfy(self.isNameByte)
+        for index in 0..<end where !self.isNameByte(bytes[index]) { return false }
+        return true
     }
 
     /// Nothing, or a colon and digits.
@@ -28,10 +29,11 @@ enum HostSyntax {
     }
 
     /// `unreserved`, `pct-encoded` and `sub-delims`.
+    @inline(__always)
     private static func isNameByte(_ byte: UInt8) -> Bool {
         switch byte {
-        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
-        default: "-._~%!$&'()*+,;=".utf8.contains(byte)
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E: true
+        default: "_~%!$&'()*+,;=".utf8.contains(byte)
         }
     }
 }

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GatewayCore
+package import GatewayProviders
 package import NIOCore
 package import NIOHTTP1
 
-/// The head of a request.
-package struct RequestHead {
+/// The head of a request, confined to its event loop.
+package final class RequestHead {
     package let method: HTTPMethod
+    /// The method, where it makes a difference here.
+    let verb: Verb
     /// The request target as it was sent (RFC 9112 §3.2).
     package let target: String
     /// Of HTTP/1.0: its clients know no chunks.
     package let isOld: Bool
-    package var fields: FieldSection
+    package let fields: FieldSection
     /// What `Content-Length` says; 0 without one.
     package let contentLength: Int
     /// Whether the body has a transfer coding, of which this gateway knows none in requests.
@@ -23,35 +26,41 @@ package struct RequestHead {
     ///
     /// - Throws: When its fields could not be HTTP/1.1's.
     package init(_ head: HTTPRequestHead) throws(HTTPSyntaxError) {
+        let fields = try FieldSection(head.headers)
         self.method = head.method
+        self.verb = head.method == .POST ? .post : head.method == .HEAD ? .head : .other
         self.target = head.uri
         self.isOld = false
-        self.fields = try FieldSection(head.headers)
-        self.contentLength = try Self.contentLength(self.fields)
+        self.contentLength = try Self.contentLength(fields)
         // How the HTTP/2 codec writes that no length was declared.
-        self.hasTransferCoding = self.fields.contains("transfer-encoding")
+        self.hasTransferCoding = fields.contains("transfer-encoding")
         self.keepsAlive = true
+        self.fields = fields
     }
 
     fileprivate init(_ bytes: ByteBuffer) throws(HTTPSyntaxError) {
         let line = try bytes.reading { bytes throws(HTTPSyntaxError) in try StartLine(bytes) }
+        let fields = try FieldSection(bytes, from: line.end)
         self.method = line.method
+        self.verb = line.verb
         self.target = line.target
         self.isOld = line.isOld
-        self.fields = try FieldSection(bytes, from: line.end)
-        self.hasTransferCoding = self.fields.contains("transfer-encoding")
-        self.contentLength = try Self.contentLength(self.fields)
+        self.hasTransferCoding = fields.contains("transfer-encoding")
+        self.contentLength = try Self.contentLength(fields)
         // Both lengths, or a coding that the version does not know: two servers could read two messages (RFC 9112 §6.1).
-        if self.hasTransferCoding, self.isOld || self.fields.contains("content-length") { throw .framing }
-        self.keepsAlive = !self.isOld && !self.fields.lists("close", under: "connection") && self.method != .CONNECT
+        if self.hasTransferCoding, self.isOld || fields.contains("content-length") { throw .framing }
+        self.keepsAlive = !self.isOld && !fields.lists("close", under: "connection") && line.verb != .connect
+        self.fields = fields
+    }
+
+    enum Verb {
+        case post, head, connect, other
     }
 
     private static func contentLength(_ fields: FieldSection) throws(HTTPSyntaxError) -> Int {
-        switch fields.count("content-length") {
-        case 0: return 0
-        case 1:
-            guard let length = fields.withFirst("content-length", FieldSyntax.decimal) ?? nil else { throw .framing }
-            return length
+        switch fields.only("content-length", FieldSyntax.decimal) {
+        case .none: return 0
+        case .one(let length?): return length
         default: throw .framing
         }
     }
@@ -59,6 +68,7 @@ package struct RequestHead {
     /// `method SP request-target SP HTTP-version`
     private struct StartLine {
         let method: HTTPMethod
+        let verb: Verb
         let target: String
         let isOld: Bool
         /// Where the field lines begin.
@@ -70,7 +80,7 @@ package struct RequestHead {
                 let second = ByteSearch.first(0x20, bytes, from: first + 1), second < feed
             else { throw .startLine }
             let version = UnsafeRawBufferPointer(rebasing: bytes[second + 1..<feed - 1])
-            guard version.count == 8, version.starts(with: "HTTP/".utf8), version[6] == 0x2E,
+            guard version.count == 8, version.starts(with: "HTTP/" as StaticString), version[6] == 0x2E,
                 (0x30...0x39).contains(version[5]), (0x30...0x39).contains(version[7])
             else { throw .startLine }
             switch (version[5], version[7]) {
@@ -79,30 +89,40 @@ package struct RequestHead {
             case (0x32..., _): throw .version
             default: throw .startLine
             }
-            self.method = try Self.method(UnsafeRawBufferPointer(rebasing: bytes[..<first]))
+            (self.method, self.verb) = try Self.method(UnsafeRawBufferPointer(rebasing: bytes[..<first]))
             let target = UnsafeRawBufferPointer(rebasing: bytes[first + 1..<second])
-            guard Self.isTarget(target, self.method) else { throw .startLine }
+            guard Self.isTarget(target, self.verb) else { throw .startLine }
             self.target = String(decoding: target, as: UTF8.self)
             self.end = feed + 1
         }
 
-        private static func method(_ bytes: UnsafeRawBufferPointer) throws(HTTPSyntaxError) -> HTTPMethod {
-            if bytes.elementsEqual("POST".utf8) { return .POST }
-            if bytes.elementsEqual("GET".utf8) { return .GET }
+        private static func method(_ bytes: UnsafeRawBufferPointer) throws(HTTPSyntaxError) -> (HTTPMethod, Verb) {
+            if bytes.equals("POST") { return (.POST, .post) }
+            if bytes.equals("GET") { return (.GET, .other) }
+            if bytes.equals("HEAD") { return (.HEAD, .head) }
             guard bytes.count <= 24, FieldSyntax.isToken(bytes) else { throw .startLine }
-            return HTTPMethod(rawValue: String(decoding: bytes, as: UTF8.self))
+            let verb: Verb = bytes.equals("CONNECT") ? .connect : .other
+            return (HTTPMethod(rawValue: String(decoding: bytes, as: UTF8.self)), verb)
         }
 
         /// Origin form, absolute form, and what `OPTIONS` and `CONNECT` have: visible ASCII all of them.
-        private static func isTarget(_ bytes: UnsafeRawBufferPointer, _ method: HTTPMethod) -> Bool {
+        private static func isTarget(_ bytes: UnsafeRawBufferPointer, _ verb: Verb) -> Bool {
             guard let first = bytes.first, bytes.allSatisfy({ (0x21...0x7E).contains($0) }) else { return false }
-            if first == 0x2F || method == .CONNECT { return true }
+            if first == 0x2F || verb == .connect { return true }
             if first == 0x2A { return bytes.count == 1 }
             let start = bytes.begins(with: "http://") ? 7 : bytes.begins(with: "https://") ? 8 : 0
             guard start > 0 else { return false }
             let authority = bytes[start...].prefix { $0 != 0x2F && $0 != 0x3F }
             return !authority.isEmpty && HostSyntax.isValid(UnsafeRawBufferPointer(rebasing: authority))
         }
+    }
+}
+
+extension RequestHead: ForwardableHeaders {
+    package func visitForwardable(
+        _ body: (ForwardedHeaders.Disposition, _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void,
+    ) {
+        self.fields.visit { name, value in ForwardedHeaders.pass(name, value, to: body) }
     }
 }
 

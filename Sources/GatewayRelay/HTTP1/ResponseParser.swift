@@ -23,12 +23,12 @@ package struct ResponseHead {
     fileprivate init(_ bytes: ByteBuffer) throws(HTTPSyntaxError) {
         let line = bytes.withUnsafeReadableBytes(StatusLine.init)
         guard let line else { throw .startLine }
+        let fields = try FieldSection(bytes, from: line.end)
         self.status = line.status
         self.reason = line.reason
-        self.fields = try FieldSection(bytes, from: line.end)
         self.keepsAlive =
-            line.isOld
-            ? self.fields.lists("keep-alive", under: "connection") : !self.fields.lists("close", under: "connection")
+            line.isOld ? fields.lists("keep-alive", under: "connection") : !fields.lists("close", under: "connection")
+        self.fields = fields
     }
 
     /// The same for keeping: the bytes of a read that it came with are let go.
@@ -45,7 +45,8 @@ package struct ResponseHead {
         let end: Int
 
         init?(_ bytes: UnsafeRawBufferPointer) {
-            guard let feed = ByteSearch.first(0x0A, bytes, from: 0), feed >= 13, bytes.starts(with: "HTTP/1.".utf8),
+            guard let feed = ByteSearch.first(0x0A, bytes, from: 0), feed >= 13,
+                bytes.starts(with: "HTTP/1." as StaticString),
                 bytes[7] == 0x30 || bytes[7] == 0x31, bytes[8] == 0x20,
                 let status = FieldSyntax.decimal(UnsafeRawBufferPointer(rebasing: bytes[9..<12])),
                 (100...999).contains(status)
@@ -162,19 +163,18 @@ package struct ResponseParser {
 
     /// How the body ends (RFC 9112 §6.3).
     private static func body(_ head: ResponseHead) throws(HTTPSyntaxError) -> State {
-        let lengths = head.fields.count("content-length")
-        let codings = head.fields.count("transfer-encoding")
-        guard lengths + codings <= 1 else { throw .framing }
-        if head.status == 204 || head.status == 304 { return .end }
-        if codings > 0 {
-            guard head.fields.withFirst("transfer-encoding", { $0.matches("chunked") }) == true
-            else { throw .framing }
+        let length = head.fields.only("content-length", FieldSyntax.decimal)
+        let coding = head.fields.only("transfer-encoding") { $0.matches("chunked") }
+        let isEmpty = head.status == 204 || head.status == 304
+        switch (length, coding) {
+        case (.several, _), (_, .several), (.one, .one): throw .framing
+        case _ where isEmpty: return .end
+        case (.none, .one(let isChunked)):
+            guard isChunked else { throw .framing }
             return .chunked(ChunkedReader())
+        case (.one(let length?), _): return length > 0 ? .length(remaining: length) : .end
+        case (.one(nil), _): throw .framing
+        case (.none, .none): return .untilClose
         }
-        guard lengths > 0 else { return .untilClose }
-        guard let length = head.fields.withFirst("content-length", FieldSyntax.decimal) ?? nil else {
-            throw .framing
-        }
-        return length > 0 ? .length(remaining: length) : .end
     }
 }

@@ -216,7 +216,10 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
         switch count {
         case 1...Self.smallRead where copies:
             var bytes = ByteBufferAllocator().buffer(capacity: count)
-            bytes.writeImmutableBuffer(self.readBuffer)
+            bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { space in
+                self.readBuffer.withUnsafeReadableBytes { space.copyMemory(from: $0) }
+                return count
+            }
             return .bytes(bytes, mayBeMore: false)
         case 1...: return .bytes(self.readBuffer, mayBeMore: count == Self.readSize)
         case 0: return .end

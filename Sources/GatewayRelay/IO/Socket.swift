@@ -112,18 +112,34 @@ final class Socket: Watched {
     }
 
     func writeAndFlush(_ bytes: ByteBuffer) {
-        guard self.isOpen else { return }
-        guard self.waiting.isEmpty, !self.isBlocked else {
+        guard let sent = bytes.withUnsafeReadableBytes({ self.sendAtOnce($0) }) else {
             self.write(bytes)
             self.flush()
             return
         }
-        let count = bytes.readableBytes
-        guard count > 0 else { return }
-        let sent = bytes.withUnsafeReadableBytes { self.send($0.baseAddress, $0.count) }
-        guard sent < count, self.isOpen else { return }
         var rest = bytes
         rest.moveReaderIndex(forwardBy: sent)
+        self.wait(rest)
+    }
+
+    /// The same for bytes that are only copied if they must wait.
+    func writeAndFlush(_ bytes: UnsafeRawBufferPointer) {
+        guard let sent = self.sendAtOnce(bytes) else {
+            self.write(ByteBuffer(bytes: bytes))
+            self.flush()
+            return
+        }
+        if sent < bytes.count { self.wait(ByteBuffer(bytes: bytes[sent...])) }
+    }
+
+    /// - Returns: How many bytes have left; `nil` when others are to leave first.
+    private func sendAtOnce(_ bytes: UnsafeRawBufferPointer) -> Int? {
+        guard self.isOpen, self.waiting.isEmpty, !self.isBlocked else { return nil }
+        return bytes.count > 0 ? self.send(bytes.baseAddress, bytes.count) : 0
+    }
+
+    private func wait(_ rest: ByteBuffer) {
+        guard rest.readableBytes > 0, self.isOpen else { return }
         self.pendingBytes = rest.readableBytes
         self.waiting.append(rest)
         self.flush()

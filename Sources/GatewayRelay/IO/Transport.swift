@@ -52,6 +52,14 @@ enum Transport {
         }
     }
 
+    /// The same for bytes that are only copied if they must wait.
+    func writeAndFlush(_ bytes: UnsafeRawBufferPointer) {
+        switch self {
+        case .socket(let socket): socket.writeAndFlush(bytes)
+        case .channel(let channel): channel.writeAndFlush(ByteBuffer(bytes: bytes), promise: nil)
+        }
+    }
+
     func flush() {
         switch self {
         case .socket(let socket): socket.flush()

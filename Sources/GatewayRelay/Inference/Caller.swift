@@ -11,12 +11,25 @@ package final class Caller: Sendable {
     package let outcome: ManagedPolicies.Outcome
     /// Indexes of the upstreams whose `groups` admit the caller.
     package let upstreams: [Int]
+    /// Whether the policy lists the models that may be asked for.
+    let limitsModels: Bool
+    /// Who it is, as audit lines have it.
+    let auditFields: [UInt8]
 
     package init(principal: Principal, expiresAt: Int64, outcome: ManagedPolicies.Outcome, upstreams: [Int]) {
         self.principal = principal
         self.expiresAt = expiresAt
         self.outcome = outcome
         self.upstreams = upstreams
+        if case .policy(let policy) = outcome {
+            self.limitsModels = policy.models != nil
+        } else {
+            self.limitsModels = false
+        }
+        self.auditFields = AuditEvent.fields { event in
+            event.add("sub", principal.subject)
+            event.add("email", ifAny: principal.email)
+        }
     }
 
     /// The effective policy, when one fits.

@@ -5,17 +5,21 @@ internal import NIOCore
 /// Waits for many things that all have the same time, and mostly end before it: one timer for all of them, and a list in
 /// the order in which they began. Confined to its event loop.
 final class DeadlineQueue {
-    /// Something that is waited for.
-    final class Entry {
+    /// Something that is waited for. It must have ended before it goes away, in its `deinit` at the latest: the queue does
+    /// not hold it.
+    class Entry {
         fileprivate var deadline = NIODeadline.uptimeNanoseconds(0)
-        fileprivate var onDeadline: (() -> Void)?
-        fileprivate var next: Entry?
+        fileprivate var isWaiting = false
+        fileprivate unowned(unsafe) var next: Entry?
         fileprivate unowned(unsafe) var previous: Entry?
+
+        /// Its time has come, and it waits no longer.
+        func deadlineCame() {}
     }
 
     private let loop: any EventLoop
     private let amount: TimeAmount
-    private var first: Entry?
+    private unowned(unsafe) var first: Entry?
     private unowned(unsafe) var last: Entry?
     private var timer: Scheduled<Void>?
 
@@ -24,11 +28,11 @@ final class DeadlineQueue {
         self.loop = loop
     }
 
-    /// Begins to wait, anew if the entry is waiting already. The queue holds the entry until it ends.
-    func begin(_ entry: Entry, now: NIODeadline, _ onDeadline: @escaping () -> Void) {
+    /// Begins to wait, anew if the entry is waiting already.
+    func begin(_ entry: Entry, now: NIODeadline) {
         self.end(entry)
         entry.deadline = now + self.amount
-        entry.onDeadline = onDeadline
+        entry.isWaiting = true
         entry.previous = self.last
         if let last { last.next = entry } else { self.first = entry }
         self.last = entry
@@ -36,13 +40,12 @@ final class DeadlineQueue {
     }
 
     func end(_ entry: Entry) {
-        guard entry.onDeadline != nil else { return }
-        entry.onDeadline = nil
-        let next = entry.next
+        guard entry.isWaiting else { return }
+        entry.isWaiting = false
+        let (next, previous) = (entry.next, entry.previous)
+        if let next { next.previous = previous } else { self.last = previous }
+        if let previous { previous.next = next } else { self.first = next }
         entry.next = nil
-        if let next { next.previous = entry.previous } else { self.last = entry.previous }
-        // The queue lets go of the entry here.
-        if let previous = entry.previous { previous.next = next } else { self.first = next }
         entry.previous = nil
     }
 
@@ -56,9 +59,8 @@ final class DeadlineQueue {
         self.timer = nil
         let now = NIODeadline.now()
         while let entry = self.first, entry.deadline <= now {
-            let onDeadline = entry.onDeadline
             self.end(entry)
-            onDeadline?()
+            entry.deadlineCame()
         }
         if self.timer == nil, let first { self.schedule(first.deadline) }
     }

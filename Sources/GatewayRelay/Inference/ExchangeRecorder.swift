@@ -1,65 +1,69 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GatewayCore
+internal import GatewayProviders
 internal import NIOCore
 
 /// Measures one model request: its attempts at upstreams, its answer, and its place in a trace. Costs next to nothing
 /// where neither metrics nor traces are wanted.
 struct ExchangeRecorder {
-    private struct Attempt {
-        let context: TraceContext?
-        let start: NIODeadline
-        let startTime: Timestamp
-        var firstByte: NIODeadline?
+    /// What a recorded trace knows of the request and of the attempt that runs.
+    private final class Trace {
+        let spans: any SpanSink
+        /// The request's own span.
+        let context: TraceContext
+        let parent: String?
+        let start = Timestamp.now
+        var attempt: (context: TraceContext, start: Timestamp)?
+
+        init(_ spans: any SpanSink, traceparent: String?) {
+            self.spans = spans
+            if let caller = traceparent.flatMap(TraceContext.init(header:)) {
+                self.context = caller.child()
+                self.parent = caller.spanID
+            } else {
+                self.context = .root(isSampled: spans.samples())
+                self.parent = nil
+            }
+        }
     }
 
-    private let metrics: RelayMetrics?
-    private let spans: (any SpanSink)?
-    /// The request's own span; `nil` when it is not recorded.
-    private let context: TraceContext?
-    private let parent: String?
-    private let startTime: Timestamp
-    private var attempt: Attempt?
+    private let services: RelayServices
+    private let trace: Trace?
+    /// When the attempt that runs began.
+    private var attemptStart: NIODeadline?
+    private var firstByte: NIODeadline?
     private var isStreaming = false
 
     init(_ services: RelayServices, traceparent: String?) {
-        self.metrics = services.metrics
-        self.spans = services.spans
-        self.startTime = services.spans == nil ? Timestamp(milliseconds: 0) : .now
-        guard let spans = services.spans else {
-            self.context = nil
-            self.parent = nil
-            return
-        }
-        if let caller = traceparent.flatMap(TraceContext.init(header:)) {
-            self.context = caller.child()
-            self.parent = caller.spanID
-        } else {
-            self.context = .root(isSampled: spans.samples())
-            self.parent = nil
-        }
+        self.services = services
+        self.trace = services.spans.map { Trace($0, traceparent: traceparent) }
     }
+
+    private var metrics: RelayMetrics? { self.services.metrics }
 
     /// - Returns: The `traceparent` for the upstream; `nil` where the gateway has nothing to say about traces.
     mutating func beginAttempt() -> String? {
-        let context = self.context?.child()
-        self.attempt = Attempt(
-            context: context, start: .now(), startTime: self.spans == nil ? Timestamp(milliseconds: 0) : .now)
-        return context?.header
+        self.attemptStart = .now()
+        self.firstByte = nil
+        guard let trace else { return nil }
+        let context = trace.context.child()
+        trace.attempt = (context, .now)
+        return context.header
     }
 
     /// A part of the answer goes to the client.
     mutating func passed(_ upstream: String, _ model: String) {
-        guard let attempt, attempt.firstByte == nil else { return }
+        guard let attemptStart, self.firstByte == nil else { return }
         let now = NIODeadline.now()
-        self.attempt?.firstByte = now
-        self.metrics?.firstByte(upstream, model, seconds: Self.seconds(attempt.start, now))
+        self.firstByte = now
+        self.metrics?.firstByte(upstream, model, seconds: Self.seconds(attemptStart, now))
     }
 
     /// Milliseconds to the first part of the answer.
     var firstByteMilliseconds: Int? {
-        guard let attempt, let first = attempt.firstByte else { return nil }
-        return Int((first - attempt.start).nanoseconds / 1_000_000)
+        guard let attemptStart, let firstByte else { return nil }
+        return Int((firstByte - attemptStart).nanoseconds / 1_000_000)
     }
 
     mutating func beganAnswer() {
@@ -74,18 +78,19 @@ struct ExchangeRecorder {
     }
 
     /// - Parameter error: Why the attempt served nothing, or only a part: a status or one of few words.
-    mutating func endAttempt(_ upstream: String, _ model: String, host: String, error: String?) {
-        guard let attempt else { return }
-        self.attempt = nil
+    mutating func endAttempt(_ upstream: UpstreamSettings, _ model: String, error: String?) {
+        guard let attemptStart else { return }
+        self.attemptStart = nil
         self.metrics?.attempted(
-            upstream, model, error: error ?? "", seconds: Self.seconds(attempt.start, .now()))
-        guard let spans, let context = attempt.context, context.isSampled else { return }
-        spans.record(
+            upstream.name, model, error: error ?? "", seconds: Self.seconds(attemptStart, .now()))
+        guard let trace, let attempt = trace.attempt, attempt.context.isSampled else { return }
+        trace.spans.record(
             TraceSpan(
-                "chat \(model)", .client, context, parent: self.context?.spanID, start: attempt.startTime, end: .now,
+                "chat \(model)", .client, attempt.context, parent: trace.context.spanID, start: attempt.start,
+                end: .now,
                 attributes: [
-                    ("gen_ai.operation.name", "chat"), ("gen_ai.provider.name", .string(upstream)),
-                    ("gen_ai.request.model", .string(model)), ("server.address", .string(host)),
+                    ("gen_ai.operation.name", "chat"), ("gen_ai.provider.name", .string(upstream.name)),
+                    ("gen_ai.request.model", .string(model)), ("server.address", .string(upstream.baseURL.host)),
                 ] + (error.map { [("error.type", .string($0))] } ?? []), failure: error))
     }
 
@@ -95,10 +100,10 @@ struct ExchangeRecorder {
 
     /// The request is over.
     func end(status: Int, path: String, requestID: RequestID) {
-        guard let spans, let context, context.isSampled else { return }
-        spans.record(
+        guard let trace, trace.context.isSampled else { return }
+        trace.spans.record(
             TraceSpan(
-                "POST \(path)", .server, context, parent: self.parent, start: self.startTime, end: .now,
+                "POST \(path)", .server, trace.context, parent: trace.parent, start: trace.start, end: .now,
                 attributes: [
                     ("http.request.method", "POST"), ("http.route", .string(path)),
                     ("http.response.status_code", .integer(status)),

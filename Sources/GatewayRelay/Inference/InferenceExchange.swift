@@ -9,7 +9,7 @@ internal import NIOCore
 internal import NIOHTTP1
 
 /// One model request from its whole body to the last byte of its answer, confined to its event loop.
-final class InferenceExchange: UpstreamDelegate {
+final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
     private enum Phase {
         case deciding
         /// Nothing has gone to the client; other upstreams may still be tried.
@@ -80,7 +80,10 @@ final class InferenceExchange: UpstreamDelegate {
     private let caller: Caller
     private let endpoint: InboundCall.Endpoint
     private let target: RequestTarget
-    private var head: RequestHead
+    /// Let go when nobody will look at it again.
+    private var head: RequestHead?
+    /// Whether the client speaks HTTP/1.0.
+    private let isOld: Bool
     private var body: ByteBuffer
     private let requestID: RequestID
     private let started = NIODeadline.now()
@@ -95,7 +98,6 @@ final class InferenceExchange: UpstreamDelegate {
     private var upstream: UpstreamConnection?
     /// Tells the callbacks of an attempt that was given up from those of the current one.
     private var attempt = 0
-    private let deadline = DeadlineQueue.Entry()
     private var retriedFresh = false
     private var retriedCredential = false
     /// What was sent to the current upstream.
@@ -116,8 +118,8 @@ final class InferenceExchange: UpstreamDelegate {
     private var countable: (body: ByteBuffer, scan: BodyScan)?
     private var maximumOutput: Int?
     private var recorder: ExchangeRecorder
-    /// The client's headers as far as providers may need them.
-    private var headers: [(name: String, value: String)]
+    /// What is left of the client's betas, where some are only for the gateway.
+    private var betas: [String]?
     /// Held while the request runs, where requests are counted.
     private var slot: InferenceLimiter.Slot?
     /// The status that the client got.
@@ -135,9 +137,9 @@ final class InferenceExchange: UpstreamDelegate {
         self.endpoint = endpoint
         self.target = target
         self.head = head
+        self.isOld = head.isOld
         self.body = body
         self.requestID = requestID
-        self.headers = ForwardedHeaders.among(head.fields)
         self.recorder = ExchangeRecorder(
             connection.services, traceparent: head.fields.first("traceparent"))
     }
@@ -194,7 +196,7 @@ final class InferenceExchange: UpstreamDelegate {
             self.refuse(.invalidRequest(error == .invalidJSON ? "invalid JSON" : "request body must be a JSON object"))
             return
         }
-        self.decide(self.rescanned ?? scan)
+        if let rescanned { self.decide(rescanned) } else { self.decide(scan) }
     }
 
     /// Notes what the body says about its cost, and takes out what is only for the gateway.
@@ -218,12 +220,11 @@ final class InferenceExchange: UpstreamDelegate {
     private static let tagBeta = "request-tags-2026-08-21"
 
     private func withholdTagBeta() {
-        let values = self.head.fields.values("anthropic-beta")
+        let values = self.head?.fields.values("anthropic-beta") ?? []
         guard values.contains(where: { $0.contains(Self.tagBeta) }) else { return }
-        self.headers.removeAll { $0.name.lowercased() == "anthropic-beta" }
-        for value in values {
+        self.betas = values.compactMap { value in
             let kept = value.split(separator: ",").map { String($0).trimmingSpaces }.filter { $0 != Self.tagBeta }
-            if !kept.isEmpty { self.headers.append(("anthropic-beta", kept.joined(separator: ","))) }
+            return kept.isEmpty ? nil : kept.joined(separator: ",")
         }
     }
 
@@ -245,7 +246,7 @@ final class InferenceExchange: UpstreamDelegate {
             self.ledger = AttemptLedger(candidates: candidates.count)
             self.call = InboundCall(
                 endpoint: self.endpoint, query: self.target.query.map { "?" + $0 } ?? "",
-                headers: self.headers, model: model, modelRanges: scan.modelRanges,
+                headers: self.head ?? FieldBlock(), betas: self.betas, model: model, modelRanges: scan.modelRanges,
                 streams: scan.streams, members: scan.members, body: BufferBody(self.body),
                 principal: self.caller.principal, requestID: self.requestID)
             self.ticket?.model = model
@@ -257,7 +258,9 @@ final class InferenceExchange: UpstreamDelegate {
     private func able(_ candidates: [InferenceDecision.Candidate], _ scan: BodyScan)
         -> ([InferenceDecision.Candidate], missing: Capability?)
     {
-        guard self.endpoint == .messages else { return (candidates, nil) }
+        guard self.endpoint == .messages, !self.configuration.unevenCapabilities.isEmpty else {
+            return (candidates, nil)
+        }
         let uneven = self.configuration.unevenCapabilities.filter { self.body.contains($0.mark) }
         guard !uneven.isEmpty else { return (candidates, nil) }
         var left = candidates
@@ -327,7 +330,7 @@ final class InferenceExchange: UpstreamDelegate {
         if self.configuration.hasWeights {
             let session =
                 self.configuration.routing.keepsSessions
-                ? self.head.fields.first("x-claude-code-session-id") : nil
+                ? self.head?.fields.first("x-claude-code-session-id") : nil
             let items = candidates.map { candidate in
                 let upstream = self.configuration.upstreams[candidate.upstream]
                 return (name: upstream.name, weight: upstream.weight)
@@ -342,7 +345,7 @@ final class InferenceExchange: UpstreamDelegate {
     }
 
     private func scanBody() throws(BodyScanError) -> BodyScan {
-        let findsNested = self.caller.policy?.models != nil
+        let findsNested = self.caller.limitsModels
         let listsMembers = self.configuration.listsMembers
         return try self.body.reading { bytes throws(BodyScanError) in
             try BodyScanner.scan(bytes, findsNestedModels: findsNested, listsMembers: listsMembers)
@@ -395,14 +398,13 @@ final class InferenceExchange: UpstreamDelegate {
         self.retriedFresh = fresh
         let traceparent = self.recorder.beginAttempt()
         let attempt = self.attempt
-        self.scheduleDeadline(attempt)
+        self.generation.firstBytes.begin(self, now: .now())
         let candidate = self.candidates[self.next]
         do throws(ProviderRefusal) {
             let upstream = self.currentUpstream
             self.request = try upstream.provider.request(for: self.call, upstreamModel: candidate.model, upstream)
-            if let traceparent {
-                self.request?.headers.removeAll { $0.name.lowercased() == "traceparent" }
-                self.request?.headers.append(("traceparent", traceparent))
+            if let traceparent, let headers = self.request?.headers {
+                self.request?.headers = headers.replacing("traceparent", with: traceparent)
             }
         } catch {
             self.cannotAsk(error)
@@ -458,12 +460,7 @@ final class InferenceExchange: UpstreamDelegate {
         }
     }
 
-    private func scheduleDeadline(_ attempt: Int) {
-        self.generation.firstBytes.begin(self.deadline, now: .now()) { [unowned self] in self.deadlineCame(attempt) }
-    }
-
-    private func deadlineCame(_ attempt: Int) {
-        guard self.attempt == attempt else { return }
+    override func deadlineCame() {
         if case .collecting(let collection) = self.phase {
             self.dropUpstream()
             self.attemptFailed(.status(collection.head.status))
@@ -477,7 +474,7 @@ final class InferenceExchange: UpstreamDelegate {
     }
 
     private func endDeadline() {
-        self.generation.firstBytes.end(self.deadline)
+        self.generation.firstBytes.end(self)
     }
 
     deinit {
@@ -578,7 +575,7 @@ final class InferenceExchange: UpstreamDelegate {
 
     // MARK: The upstream's answer
 
-    private var passesAnswers: Bool { type(of: self.currentUpstream.provider).passesAnswers }
+    private var passesAnswers: Bool { self.currentUpstream.passesAnswers }
 
     func upstreamAnswered(_ head: ResponseHead) {
         guard case .attempting = self.phase else { return }
@@ -630,8 +627,9 @@ final class InferenceExchange: UpstreamDelegate {
     private func commit() {
         self.noteServed()
         self.body = ByteBuffer()
-        self.call.dropBody()
-        self.head.fields = FieldSection()
+        // A question about the prompt's length has the client's headers too.
+        self.call.dropBody(keepingHeaders: self.countable != nil)
+        self.head = nil
         self.request = nil
         self.rescanned = nil
         self.stored = [:]
@@ -657,7 +655,7 @@ final class InferenceExchange: UpstreamDelegate {
         self.hasDeclaredLength = passed.hasLength
         let hasBody = head.status != 204 && head.status != 304
         if (200..<300).contains(head.status) {
-            lines.add("request-id", self.requestID.description)
+            lines.add("request-id", sound: self.requestID.description)
             self.beginMetering(&lines)
         }
         self.audit(status: head.status, model: self.call.model, upstream: self.currentUpstream.name, head: head)
@@ -673,19 +671,19 @@ final class InferenceExchange: UpstreamDelegate {
         self.hasDeclaredLength = false
         var lines = self.connection.answerHead(.ok)
         lines.add(lines: "content-type: text/event-stream\r\ncache-control: no-cache\r\n")
-        lines.add("request-id", self.requestID.description)
+        lines.add("request-id", sound: self.requestID.description)
         self.beginMetering(&lines)
         self.audit(status: 200, model: self.call.model, upstream: self.currentUpstream.name, head: head)
         self.connection.beginAnswer(status: .ok, lines, self.openFraming)
     }
 
     /// How a body ends whose length is not known ahead.
-    private var openFraming: BodyFraming { self.head.isOld ? .connectionEnd : .chunked }
+    private var openFraming: BodyFraming { self.isOld ? .connectionEnd : .chunked }
 
     private func beginMetering(_ lines: inout FieldLines) {
         self.recorder.beganAnswer()
         guard let ticket else { return }
-        for header in ticket.allowance.headers { lines.add(header.name, header.value) }
+        for header in ticket.allowance.headers { lines.add(name: header.name, header.value) }
         ticket.begin(
             self.isEventStream ? .events : .json, upstream: self.currentUpstream.name,
             upstreamModel: self.candidates[self.next].model)
@@ -1085,9 +1083,7 @@ final class InferenceExchange: UpstreamDelegate {
     }
 
     private func endAttempt(error: String?) {
-        let upstream = self.currentUpstream
-        self.recorder.endAttempt(
-            upstream.name, self.candidates[self.next].model, host: upstream.baseURL.host, error: error)
+        self.recorder.endAttempt(self.currentUpstream, self.candidates[self.next].model, error: error)
     }
 
     /// An answer that has begun to go to the client has ended.
@@ -1129,8 +1125,7 @@ final class InferenceExchange: UpstreamDelegate {
         self.connection.services.audit.record(
             AuditEvent("inference", countedBy: "") { event in
                 event.add("request_id", self.requestID.description)
-                event.add("sub", self.caller.principal.subject)
-                event.add("email", ifAny: self.caller.principal.email)
+                event.add(self.caller.auditFields)
                 event.add("path", self.endpoint.path)
                 event.add("model", orNull: model)
                 event.add("upstream", orNull: upstream)

@@ -36,10 +36,7 @@ final class TokenCountQuery: UpstreamDelegate {
             return
         }
         let buffer = ByteBuffer(bytes: parts)
-        let count = InboundCall(
-            endpoint: .countTokens, query: call.query, headers: call.headers, model: call.model,
-            modelRanges: scan.modelRanges, members: scan.members, body: BufferBody(buffer),
-            principal: call.principal, requestID: call.requestID)
+        let count = call.counting(BufferBody(buffer), modelRanges: scan.modelRanges, members: scan.members)
         guard let request = try? upstream.provider.request(for: count, upstreamModel: model, upstream) else {
             done(nil)
             return

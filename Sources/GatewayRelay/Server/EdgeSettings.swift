@@ -3,20 +3,31 @@
 package import GatewayPolicy
 internal import NIOCore
 
-/// What the listener checks before it looks at a path.
-package struct EdgeSettings: Sendable {
-    package var access = AccessControl()
+/// What the listener checks before it looks at a path. A class, because it is looked at with each request and never
+/// changes.
+package final class EdgeSettings: Sendable {
+    package let access: AccessControl
     /// Largest request body in bytes.
-    package var maximumBodyBytes = 33_554_432
+    package let maximumBodyBytes: Int
     /// Sum over the headers of name, value and four bytes; `nil` for no bound beyond the parser's.
-    package var maximumHeaderBytes: Int?
+    package let maximumHeaderBytes: Int?
     /// Length of scheme, host, path and query together; `nil` for no bound beyond the parser's.
-    package var maximumURLLength: Int?
+    package let maximumURLLength: Int?
     /// Whether this process terminates TLS, and so may promise it (`Strict-Transport-Security`).
-    package var terminatesTLS = false
-    package var timeouts = ConnectionTimeouts()
+    package let terminatesTLS: Bool
+    package let timeouts: ConnectionTimeouts
 
-    package init() {}
+    package init(
+        access: AccessControl = AccessControl(), maximumBodyBytes: Int = 33_554_432, maximumHeaderBytes: Int? = nil,
+        maximumURLLength: Int? = nil, terminatesTLS: Bool = false, timeouts: ConnectionTimeouts = ConnectionTimeouts(),
+    ) {
+        self.access = access
+        self.maximumBodyBytes = maximumBodyBytes
+        self.maximumHeaderBytes = maximumHeaderBytes
+        self.maximumURLLength = maximumURLLength
+        self.terminatesTLS = terminatesTLS
+        self.timeouts = timeouts
+    }
 }
 
 /// How long a connection may go without getting any further before it is closed. A dead peer is never waited for

@@ -37,17 +37,18 @@ package struct RequestTarget: Sendable, Equatable {
 
     /// A target in origin form without anything to resolve.
     private static func plain(_ target: String) -> RequestTarget? {
-        var target = target
-        return target.withUTF8 { bytes in
-            let all = UnsafeRawBufferPointer(bytes)
-            guard all.first == 0x2F else { return nil }
-            let end = ByteSearch.first(0x3F, all, from: 0) ?? all.count
-            let path = UnsafeRawBufferPointer(rebasing: all[..<end])
-            if ByteSearch.first(0x2E, path, from: 0) != nil || ByteSearch.first(0x25, path, from: 0) != nil {
-                return nil
+        var text = target
+        return text.withUTF8 { bytes in
+            guard bytes.first == 0x2F else { return nil }
+            var end = 0
+            while end < bytes.count, bytes[end] != 0x3F {
+                if bytes[end] == 0x2E || bytes[end] == 0x25 { return nil }
+                end += 1
             }
-            let query = end < all.count ? String(decoding: all[(end + 1)...], as: UTF8.self) : nil
-            return RequestTarget(path: String(decoding: path, as: UTF8.self), query: query)
+            if end == bytes.count { return RequestTarget(path: target, query: nil) }
+            return RequestTarget(
+                path: String(decoding: bytes[..<end], as: UTF8.self),
+                query: String(decoding: bytes[(end + 1)...], as: UTF8.self))
         }
     }
 

@@ -42,11 +42,18 @@ final class ServerConnection {
     }
 
     /// Whose bearer this connection carried last.
-    private struct KnownCaller {
+    private final class KnownCaller {
         let authorization: [UInt8]
         let caller: Caller
         let generation: RelayGeneration
         let epoch: Int
+
+        init(authorization: [UInt8], caller: Caller, generation: RelayGeneration, epoch: Int) {
+            self.authorization = authorization
+            self.caller = caller
+            self.generation = generation
+            self.epoch = epoch
+        }
 
         func matches(_ bytes: UnsafeRawBufferPointer) -> Bool {
             self.authorization.withUnsafeBytes { ByteSearch.areEqual($0, bytes) }
@@ -314,17 +321,24 @@ final class ServerConnection {
         self.exchangeNumber += 1
         self.isOld = head.isOld
         self.keepsAlive = head.keepsAlive
-        self.isHead = head.method == .HEAD
+        self.isHead = head.verb == .head
         self.requestID = RequestID(chosenByClient: head.fields.first("x-client-request-id"))
-        let hosts = head.fields.count("host")
-        guard head.isOld ? hosts <= 1 : hosts == 1, head.fields.withFirst("host", HostSyntax.isValid) ?? true else {
+        switch head.fields.only("host", HostSyntax.isValid) {
+        case .one(true): break
+        case .none where head.isOld: break
+        default:
             self.refuseMalformed()
             return
         }
         let target = RequestTarget(head.target)
         if self.services.metrics != nil { self.measured = Measured(method: head.method, path: target.path) }
         let generation = self.shared.current
-        let edge = generation.configuration.edge
+        self.admit(head, target, generation, generation.configuration.edge)
+    }
+
+    private func admit(
+        _ head: RequestHead, _ target: RequestTarget, _ generation: RelayGeneration, _ edge: EdgeSettings,
+    ) {
         let isProbe = target.path == "/healthz" || target.path == "/readyz"
 
         if self.shared.isDraining {
@@ -356,7 +370,7 @@ final class ServerConnection {
             return
         }
         let destination: Incoming.Destination
-        if head.method == .POST, let endpoint = Self.endpoint(target.path) {
+        if head.verb == .post, let endpoint = Self.endpoint(target.path) {
             switch self.caller(head, generation) {
             case .success(let caller): destination = .inference(endpoint, caller)
             case .failure(let failure):
@@ -383,8 +397,8 @@ final class ServerConnection {
     private func caller(_ head: RequestHead, _ generation: RelayGeneration)
         -> Result<Caller, RelayGeneration.BearerFailure>
     {
-        if head.fields.count("authorization") == 1, let known = self.lastCaller, known.generation === generation,
-            head.fields.withFirst("authorization", known.matches) == true,
+        if let known = self.lastCaller, known.generation === generation,
+            case .one(true) = head.fields.only("authorization", known.matches),
             generation.isStillGood(known.caller, since: known.epoch)
         {
             return .success(known.caller)
@@ -510,7 +524,9 @@ final class ServerConnection {
 
     private func answerHead(_ response: PlainResponse) -> FieldLines {
         var head = self.answerHead(response.status)
-        for (name, value) in response.headers where name.lowercased() != "content-length" { head.add(name, value) }
+        for (name, value) in response.headers where name.lowercased() != "content-length" {
+            head.add(name: name, value)
+        }
         return head
     }
 
@@ -578,8 +594,8 @@ final class ServerConnection {
         var head = fields
         head.add(lines: Self.security)
         if self.shared.current.configuration.edge.terminatesTLS { head.add(lines: Self.transportSecurity) }
-        head.add("x-request-id", self.requestID.description)
-        if !hasDate { head.add("Date", self.shared.httpDate) }
+        head.add("x-request-id", sound: self.requestID.description)
+        if !hasDate { head.add("Date", sound: self.shared.httpDate) }
         if self.shared.isDraining { self.keepsAlive = false }
         if case .connectionEnd = framing { self.keepsAlive = false }
         self.measured?.status = status.code
@@ -631,8 +647,12 @@ final class ServerConnection {
     func flushIfNeeded() {
         guard self.needsFlush else { return }
         self.needsFlush = false
-        if let ready = self.outbox.take() {
-            self.transport.writeAndFlush(ready)
+        // Taken before it is written: writing may call back.
+        var own = self.outbox.takeOwn()
+        if own.used > 0 {
+            own.withBytes { self.transport.writeAndFlush(UnsafeRawBufferPointer($0)) }
+        } else if let passed = self.outbox.takePassed() {
+            self.transport.writeAndFlush(passed)
         } else {
             self.transport.flush()
         }

@@ -78,9 +78,12 @@ final class UpstreamConnection {
         if self.isReused { self.idleTime = .now() - self.idleSince }
         let length = slices.reduce(0) { $0 + $1.readableBytes }
         self.hasLargeRequest = length > Self.smallBody
-        var lines = FieldLines(capacity: 1536 + (self.hasLargeRequest ? 0 : length))
+        // With room for the start line, a bearer and the length.
+        let head = request.headers.bytes.count + request.target.utf8.count + 256
+        var lines = FieldLines(capacity: head + (self.hasLargeRequest ? 0 : length))
         lines.addRequestLine(prefix: self.absoluteForm?.prefix ?? "", target: request.target)
-        for (name, value) in request.signed(slices, credential) { lines.add(name, value) }
+        lines.add(request.headers)
+        for (name, value) in request.signature(slices, credential) { lines.add(name: name, value) }
         if let authorization = self.absoluteForm?.authorization {
             lines.add("proxy-authorization", authorization.reveal())
         }
@@ -88,7 +91,7 @@ final class UpstreamConnection {
         lines.add(lines: "\r\n")
         guard self.hasLargeRequest else {
             for slice in slices { lines.add(body: slice) }
-            transport.writeAndFlush(lines.buffer())
+            lines.writer.withBytes { transport.writeAndFlush(UnsafeRawBufferPointer($0)) }
             return
         }
         transport.write(lines.buffer())

@@ -5,18 +5,15 @@ internal import GatewayProviders
 internal import NIOCore
 
 extension UpstreamRequest {
-    /// The headers to send, with what makes the gateway known.
-    func signed(_ slices: [ByteBuffer], _ credential: ResolvedCredential?) -> [(name: String, value: String)] {
+    /// The headers that make the gateway known, besides the request's own.
+    func signature(_ slices: [ByteBuffer], _ credential: ResolvedCredential?) -> [(name: String, value: String)] {
         switch (self.authorization, credential) {
-        case (.included, _), (_, nil): return self.headers
-        case (_, .bearer(let token)?):
-            return self.headers + [(name: "authorization", value: "Bearer " + token.reveal())]
+        case (.included, _), (_, nil), (.bearer, .aws?): []
+        case (_, .bearer(let token)?): [(name: "authorization", value: "Bearer " + token.reveal())]
         case (.awsV4(let service, let region), .aws(let keys)?):
-            return self.headers
-                + AWSSignature.headers(
-                    method: "POST", target: self.target, headers: self.headers,
-                    bodyHash: BodyDigest.hexadecimal(slices), keys: keys, service: service, region: region, now: .now)
-        case (.bearer, .aws?): return self.headers
+            AWSSignature.headers(
+                method: "POST", target: self.target, headers: self.headers.pairs,
+                bodyHash: BodyDigest.hexadecimal(slices), keys: keys, service: service, region: region, now: .now)
         }
     }
 }

@@ -32,10 +32,9 @@ enum HTTPTarget {
         let done = DispatchSemaphore(value: 0)
         let port = Mutex(0)
         Task {
-            var edge = EdgeSettings()
-            edge.maximumBodyBytes = 4096
             let configuration = RelayConfiguration(
-                edge: edge, upstreams: [], catalog: ModelCatalog(custom: [], includesBuiltIns: false, upstreams: []),
+                edge: EdgeSettings(maximumBodyBytes: 4096), upstreams: [],
+                catalog: ModelCatalog(custom: [], includesBuiltIns: false, upstreams: []),
                 policies: ManagedPolicies(policies: []), firstByteTimeout: .seconds(1),
                 addressGuard: AddressGuard(allowsLoopback: true))
             let server = try await RelayServer(

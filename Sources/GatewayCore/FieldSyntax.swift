@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// The bytes that HTTP messages are made of (RFC 9110 §5.5 and §5.6.2, RFC 9112 §2 to §5).
-enum FieldSyntax {
+package enum FieldSyntax {
     /// `tchar` as a set of bits: letters, digits and !#$%&'*+-.^_`|~
     private static let lowTokens: UInt64 = 0x03FF_6CFA_0000_0000
     private static let highTokens: UInt64 = 0x57FF_FFFF_C7FF_FFFE
 
     /// Whether all bytes are `tchar`s, and there are some.
-    static func isToken(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    package static func isToken(_ bytes: UnsafeRawBufferPointer) -> Bool {
         for byte in bytes where !self.isToken(byte) { return false }
         return !bytes.isEmpty
     }
@@ -19,7 +19,7 @@ enum FieldSyntax {
     }
 
     /// Whether all bytes may stand in a field's value: visible characters, spaces, tabs, and bytes beyond ASCII.
-    static func isFieldValue(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    package static func isFieldValue(_ bytes: UnsafeRawBufferPointer) -> Bool {
         let (ones, highs): (UInt64, UInt64) = (0x0101_0101_0101_0101, 0x8080_8080_8080_8080)
         var at = 0
         // Eight at a time: no byte below 0x20 and none that is 0x7F. Tabs are rare and looked at one by one.
@@ -43,7 +43,7 @@ enum FieldSyntax {
     }
 
     /// Without the spaces and tabs around it.
-    static func trimmed(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+    package static func trimmed(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
         var (start, end) = (0, bytes.count)
         while start < end, bytes[start] == 0x20 || bytes[start] == 0x09 { start += 1 }
         while end > start, bytes[end - 1] == 0x20 || bytes[end - 1] == 0x09 { end -= 1 }
@@ -51,7 +51,7 @@ enum FieldSyntax {
     }
 
     /// A decimal number without a sign, as `Content-Length` has it; `nil` for anything else.
-    static func decimal(_ bytes: UnsafeRawBufferPointer) -> Int? {
+    package static func decimal(_ bytes: UnsafeRawBufferPointer) -> Int? {
         guard (1...18).contains(bytes.count) else { return nil }
         var value = 0
         for byte in bytes {
@@ -60,21 +60,4 @@ enum FieldSyntax {
         }
         return value
     }
-}
-
-/// Why bytes are no HTTP/1.1 message. What follows them cannot be trusted either.
-package enum HTTPSyntaxError: Error, Sendable, Equatable {
-    /// A line that ends with a line feed alone, or a carriage return within a line.
-    case lineEnd
-    case startLine
-    /// Another major version than 1.
-    case version
-    case field
-    /// Lengths that are missing, doubled, contradictory or unreadable.
-    case framing
-    case chunk
-    /// The head, a chunk's line or the trailer is longer than is taken.
-    case tooLong
-    /// Bytes behind the end of an answer.
-    case unasked
 }

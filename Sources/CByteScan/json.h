@@ -9,6 +9,11 @@
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
+// Every x86-64 processor of the last ten years has AVX2; the program is built for all, and asks.
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define CJSON_AVX2 1
+#endif
 
 enum {
     // A control byte or an escape that JSON does not know.
@@ -66,24 +71,19 @@ static const uint8_t cjson_escapes[256] = {
     ['"'] = 1, ['\\'] = 1, ['/'] = 1, ['b'] = 1, ['f'] = 1, ['n'] = 1, ['r'] = 1, ['t'] = 1, ['u'] = 2,
 };
 
-/// Finds the end of a JSON string (RFC 8259 §7).
-///
-/// `bytes` begins behind the opening quote, and `count` bytes can be read. Returns the offset of the closing quote, or
-/// one of the negative values above. Bytes beyond ASCII are let pass whatever they are.
-static inline ptrdiff_t cjson_string_end(const uint8_t *bytes, size_t count) {
+// What follows does for any processor.
+static inline ptrdiff_t cjson_string_end_any(const uint8_t *bytes, size_t count) {
+    const size_t width = 64;
     size_t at = 0;
-    // Keys and small values end in the first 16 bytes.
-    size_t width = 16;
     while (at < count) {
         uint64_t marks;
         if (count - at >= width) {
-            marks = width == 64 ? cjson_marks64(bytes + at) : cjson_marks16(bytes + at);
+            marks = cjson_marks64(bytes + at);
         } else {
             uint8_t padded[64];
             memset(padded, ' ', 64);
             memcpy(padded, bytes + at, count - at);
             marks = cjson_marks64(padded);
-            width = 64;
         }
         size_t next = at + width;
         while (marks) {
@@ -108,9 +108,88 @@ static inline ptrdiff_t cjson_string_end(const uint8_t *bytes, size_t count) {
             marks &= ~(uint64_t)3 << (place - at);
         }
         at = next;
-        width = 64;
     }
     return cjson_unterminated;
+}
+
+#if defined(CJSON_AVX2)
+
+__attribute__((target("avx2"))) static inline uint64_t cjson_equal64(__m256i low, __m256i high, char byte) {
+    __m256i all = _mm256_set1_epi8(byte);
+    return (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, all)) |
+           (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, all)) << 32;
+}
+
+// The same with AVX2: what is escaped becomes a mask, and the first of the other quotes is the end. What stands behind
+// that end in its block is read too, and may not matter.
+__attribute__((target("avx2,bmi"))) static ptrdiff_t cjson_string_end_avx2(const uint8_t *bytes, size_t count) {
+    // Whether the byte at hand stands behind a backslash of the block before.
+    uint64_t carried = 0;
+    for (size_t at = 0; at < count; at += 64) {
+        uint8_t padded[64];
+        const uint8_t *block = bytes + at;
+        if (count - at < 64) {
+            memset(padded, ' ', 64);
+            memcpy(padded, block, count - at);
+            block = padded;
+        }
+        __m256i low = _mm256_loadu_si256((const __m256i *)block);
+        __m256i high = _mm256_loadu_si256((const __m256i *)(block + 32));
+        __m256i top = _mm256_set1_epi8(0x1F);
+        uint64_t quotes = cjson_equal64(low, high, '"'), slashes = cjson_equal64(low, high, '\\');
+        // Control bytes, and escapes that JSON does not know.
+        uint64_t bad =
+            (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(low, top), low)) |
+            (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(high, top), high)) << 32;
+        uint64_t escaped = carried;
+        slashes &= ~carried;
+        carried = 0;
+        while (slashes) {
+            uint64_t place = (uint64_t)__builtin_ctzll(slashes);
+            uint8_t kind = count - at - place < 2 ? 0 : cjson_escapes[bytes[at + place + 1]];
+            if (kind != 1) {
+                const uint8_t *hex = bytes + at + place + 2;
+                if (kind != 2 || count - at - place < 6 || !cjson_is_hex(hex[0]) || !cjson_is_hex(hex[1]) ||
+                    !cjson_is_hex(hex[2]) || !cjson_is_hex(hex[3])) {
+                    bad |= (uint64_t)1 << place;
+                }
+            }
+            if (place == 63) {
+                carried = 1;
+                break;
+            }
+            escaped |= (uint64_t)2 << place;
+            slashes &= ~((uint64_t)3 << place);
+        }
+        quotes &= ~escaped;
+        uint64_t stops = quotes | bad;
+        if (stops) {
+            uint64_t first = stops & -stops;
+            return quotes & first ? (ptrdiff_t)(at + (size_t)__builtin_ctzll(first)) : cjson_invalid;
+        }
+    }
+    return cjson_unterminated;
+}
+
+#endif
+
+/// Finds the end of a JSON string (RFC 8259 §7).
+///
+/// `bytes` begins behind the opening quote, and `count` bytes can be read. Returns the offset of the closing quote, or
+/// one of the negative values above. Bytes beyond ASCII are let pass whatever they are.
+static inline ptrdiff_t cjson_string_end(const uint8_t *bytes, size_t count) {
+    // Keys and small values end in the first 16 bytes.
+    if (count >= 16) {
+        uint64_t marks = cjson_marks16(bytes);
+        if (marks) {
+            size_t place = (size_t)__builtin_ctzll(marks);
+            if (bytes[place] == '"') return (ptrdiff_t)place;
+        }
+#if defined(CJSON_AVX2)
+        if (__builtin_cpu_supports("avx2")) return cjson_string_end_avx2(bytes, count);
+#endif
+    }
+    return cjson_string_end_any(bytes, count);
 }
 
 static inline size_t cjson_skip_space(const uint8_t *bytes, size_t count, size_t at) {

@@ -63,12 +63,13 @@ package final class RelayServer: Sendable {
 
     private static func serve(_ descriptor: Int32, _ shared: RelayLoop, _ tls: (@Sendable () -> NIOSSLContext)?) {
         descriptor.setConnectionOptions()
-        let socket = Socket(descriptor, loop: shared.loop)
         if let tls {
+            let socket = Socket(descriptor, loop: shared.loop)
             // Without handlers nothing is served.
             _ = try? SocketChannel.open(socket) { try ConnectionPipeline.addTLS(tls(), to: $0, shared) }
             return
         }
+        let socket = Socket(descriptor, loop: shared.loop, readLimit: ServerConnection.readLimit)
         let connection = ServerConnection(shared: shared)
         connection.opened(.socket(socket))
         if !socket.start(connection) { connection.closed() }

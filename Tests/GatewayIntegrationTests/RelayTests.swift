@@ -263,6 +263,39 @@ struct RelayTests {
         await second.stop()
     }
 
+    @Test("takes long bodies whole however they come, and the requests behind them")
+    func longBodies() async throws {
+        try await self.withUpstream({ _ in [.answer(200, "{}")] }) { gateway, upstream, bearer in
+            // Longer than the memory that is given ahead, around the sizes of reads, and hardly long at all.
+            let lengths = [1_300_000, 16 << 10, (16 << 10) - 300, (16 << 10) + 1, 70_000, 20_480, 5000]
+            let bodies = lengths.map { length in
+                let text = (0..<length / 8).map { String(format: "%07d ", $0) }.joined()
+                return "{\"model\":\"claude-sonnet-4-6\",\"pad\":\"\(text)\"}"
+            }
+            let requests = bodies.map { body in
+                "POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(bearer)\r\n"
+                    + "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+            }
+            let client = try RawClient(port: gateway.gateway.port)
+            let all = Array((requests.joined() + "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").utf8)
+            let writer = Task {
+                try await offPool {
+                    let pieces = [1, 700, 4096, 16 << 10, 17_000, 70_000, 300_000]
+                    var (at, turn) = (0, 0)
+                    while at < all.count {
+                        let end = min(all.count, at + pieces[turn % pieces.count])
+                        try? client.send(String(decoding: all[at..<end], as: UTF8.self))
+                        (at, turn) = (end, turn + 1)
+                    }
+                }
+            }
+            let answers = try await client.readAll()
+            _ = try await writer.value
+            #expect(answers.components(separatedBy: "HTTP/1.1 200").count == bodies.count + 2)
+            #expect(upstream.seen.map(\.body) == bodies.map { Array($0.utf8) })
+        }
+    }
+
     @Test("never shows an upstream's 401 as the developer's own")
     func hidesCredentialFailures() async throws {
         try await self.withUpstream({ _ in

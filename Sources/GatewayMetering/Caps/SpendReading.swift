@@ -40,7 +40,9 @@ package final class SpendReading: Sendable {
         let age = self.readAt.duration(to: now)
         guard age < SpendGuard.freshness else { return false }
         let uses = self.uses.add(1, ordering: .relaxed).newValue
-        return age < .milliseconds(1) || .milliseconds(1) * uses >= age * 2
+        let (seconds, attoseconds) = age.components
+        let microseconds = Int(seconds) * 1_000_000 + Int(attoseconds / 1_000_000_000_000)
+        return microseconds < 1000 || uses * 1000 >= microseconds * 2
     }
 
     /// The same, and what has been booked since.

@@ -27,7 +27,7 @@ package final class SpendLedger: Sendable {
         /// Where in `entries` others of a kind are added.
         var places: [SpendEntry.Kind: Int] = [:]
         var sightings: [PrincipalSighting] = []
-        var seen: [String: PrincipalSighting] = [:]
+        var seen: [String: (principal: Principal, at: Timestamp)] = [:]
         /// Batches that are being written and are not on the disk.
         var inFlight: [Int: [SpendEntry]] = [:]
         var batches = 0
@@ -82,19 +82,18 @@ package final class SpendLedger: Sendable {
 
     /// Notes who has made a request; equal sightings within half a minute are one.
     package func note(_ principal: Principal, now: Timestamp) {
-        let sighting = PrincipalSighting(principal, at: now)
         let isNew = self.state.withLock { state -> Bool in
-            if let last = state.seen[sighting.principal], last.email == sighting.email, last.name == sighting.name,
-                last.groups == sighting.groups, now.milliseconds - last.at.milliseconds < Self.sightingInterval,
+            if let last = state.seen[principal.subject], last.principal == principal,
+                now.milliseconds - last.at.milliseconds < Self.sightingInterval,
                 now.seconds / 86400 == last.at.seconds / 86400
             {
                 return false
             }
             if state.seen.count > 50_000 { state.seen.removeAll() }
-            state.seen[sighting.principal] = sighting
+            state.seen[principal.subject] = (principal, now)
             return true
         }
-        if isNew { self.add { $0.sightings.append(sighting) } }
+        if isNew { self.add { $0.sightings.append(PrincipalSighting(principal, at: now)) } }
     }
 
     private func add(_ change: (inout State) -> Void) {

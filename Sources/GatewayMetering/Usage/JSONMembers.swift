@@ -15,29 +15,19 @@ enum JSONMembers {
         _ body: (_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void,
     ) -> Int? {
         guard let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return nil }
-        let count = bytes.count
-        func skipSpace(_ at: Int) -> Int { cjson_skip_space(base, count, at) }
-        var at = skipSpace(0)
-        guard at < count, bytes[at] == UInt8(ascii: "{") else { return nil }
-        at = skipSpace(at + 1)
-        if at < count, bytes[at] == UInt8(ascii: "}") { return at + 1 }
-        while at < count, bytes[at] == UInt8(ascii: "\"") {
-            let length = cjson_string_end(base + at + 1, count - at - 1)
-            guard length >= 0 else { return nil }
-            let name = UnsafeRawBufferPointer(rebasing: bytes[at + 1..<at + 1 + length])
+        var at = cjson_skip_space(base, bytes.count, 0)
+        guard at < bytes.count, bytes[at] == UInt8(ascii: "{") else { return nil }
+        at += 1
+        var isFirst: Int32 = 1
+        var member = cjson_member()
+        while true {
+            let read = cjson_next_member(base, bytes.count, &at, isFirst, room, nil, 0, nil, &member)
+            guard read >= 0 else { return nil }
+            if read == 0 { return at }
+            isFirst = 0
+            let name = UnsafeRawBufferPointer(rebasing: bytes[member.key..<member.key + member.key_count])
             guard ByteSearch.first(UInt8(ascii: "\\"), name, from: 0) == nil else { return nil }
-            at = skipSpace(at + length + 2)
-            guard at < count, bytes[at] == UInt8(ascii: ":") else { return nil }
-            at = skipSpace(at + 1)
-            let end = cjson_value_end(base + at, count - at, room, nil, 0, nil)
-            guard end >= 0 else { return nil }
-            body(name, UnsafeRawBufferPointer(rebasing: bytes[at..<at + end]))
-            at = skipSpace(at + end)
-            guard at < count else { return nil }
-            if bytes[at] == UInt8(ascii: "}") { return at + 1 }
-            guard bytes[at] == UInt8(ascii: ",") else { return nil }
-            at = skipSpace(at + 1)
+            body(name, UnsafeRawBufferPointer(rebasing: bytes[member.value..<member.end]))
         }
-        return nil
     }
 }

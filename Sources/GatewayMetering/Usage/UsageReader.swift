@@ -77,18 +77,23 @@ package enum UsageReader {
             self.speed = object["speed"]
         }
 
+        private init() {}
+
         /// Reads a text in place; `nil` when it is none of an object, or has to be parsed as a whole.
         init?(_ text: UnsafeRawBufferPointer) {
             var (split, tools): (UnsafeRawBufferPointer?, UnsafeRawBufferPointer?) = (nil, nil)
-            var members = Members(JSONObject())
+            var members = Members()
             let end = JSONMembers.visit(text, room: 32) { name, value in
-                if name.equals("input_tokens") { members.input = Self.value(value) }
-                if name.equals("output_tokens") { members.output = Self.value(value) }
-                if name.equals("cache_read_input_tokens") { members.cacheRead = Self.value(value) }
-                if name.equals("cache_creation_input_tokens") { members.cacheWrite = Self.value(value) }
-                if name.equals("speed") { members.speed = Self.value(value) }
-                if name.equals("cache_creation") { split = value }
-                if name.equals("server_tool_use") { tools = value }
+                switch name.count {
+                case 5 where name.equals("speed"): members.speed = Self.value(value)
+                case 12 where name.equals("input_tokens"): members.input = Self.value(value)
+                case 13 where name.equals("output_tokens"): members.output = Self.value(value)
+                case 14 where name.equals("cache_creation"): split = value
+                case 15 where name.equals("server_tool_use"): tools = value
+                case 23 where name.equals("cache_read_input_tokens"): members.cacheRead = Self.value(value)
+                case 27 where name.equals("cache_creation_input_tokens"): members.cacheWrite = Self.value(value)
+                default: break
+                }
             }
             guard end == text.count else { return nil }
             if let split, split.first == UInt8(ascii: "{") {
@@ -108,10 +113,15 @@ package enum UsageReader {
         }
 
         private static func value(_ text: UnsafeRawBufferPointer) -> JSONValue? {
-            guard (1...15).contains(text.count), text.allSatisfy({ (0x30...0x39).contains($0) }) else {
-                return try? JSONValue(parsing: Array(text))
+            var number = 0
+            for byte in text.prefix(16) {
+                // Whatever is no plain number is read as a whole.
+                guard (0x30...0x39).contains(byte), text.count < 16 else {
+                    return try? JSONValue(parsing: Array(text))
+                }
+                number = number &* 10 &+ Int(byte &- 0x30)
             }
-            return .integer(text.reduce(0) { $0 * 10 + Int($1 - 0x30) })
+            return .integer(number)
         }
     }
 

@@ -149,6 +149,17 @@ package struct RequestParser {
 
     package init() {}
 
+    /// How many bytes of a body are to come; 0 elsewhere.
+    package var remaining: Int {
+        if case .body(let remaining) = self.state { remaining } else { 0 }
+    }
+
+    /// So many bytes of the body have come another way.
+    package mutating func pass(_ count: Int) {
+        guard case .body(let remaining) = self.state else { return }
+        self.state = count == remaining ? .end : .body(remaining: remaining - count)
+    }
+
     /// Takes the next part out of what has come.
     ///
     /// - Returns: `nil` when more must come; what has come so far stays in `input`.

@@ -42,8 +42,8 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
     }
 
     private static let eventsAtOnce = 256
-    /// Bytes that are read at once.
-    private static let readSize = 64 << 10
+    /// So many bytes are read at once at most.
+    static let readSize = 64 << 10
     /// Reads up to this length are copied, so that nobody who keeps a little holds a large buffer.
     private static let smallRead = 4 << 10
 
@@ -193,24 +193,32 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
     }
 
     enum Received {
-        /// Whether more may be there: the read was filled.
-        case bytes(ByteBuffer, mayBeMore: Bool)
+        /// Without bytes when they were read into other memory. More may be there when the read was filled.
+        case bytes(ByteBuffer?, mayBeMore: Bool)
         /// The other side has ended its direction.
         case end
         case notYet
         case failed(Int32)
+
+        /// - Parameter count: As `fill` returns it, when nothing came.
+        init(nothing count: Int) {
+            switch count {
+            case 0: self = .end
+            case -Int(EAGAIN): self = .notYet
+            default: self = .failed(Int32(-count))
+            }
+        }
     }
 
     /// Reads what has come to a socket, as much as one read takes.
     ///
     /// - Parameter copies: Whether a small read gets memory of its own, for who keeps parts of it.
-    func receive(from descriptor: Int32, copies: Bool) -> Received {
+    func receive(from descriptor: Int32, atMost limit: Int, copies: Bool) -> Received {
         // Whoever kept what was read before has it for itself: this makes another buffer then.
         self.readBuffer.clear()
         var count = 0
         self.readBuffer.writeWithUnsafeMutableBytes(minimumWritableBytes: Self.readSize) { space in
-            repeat { count = recv(descriptor, space.baseAddress, Self.readSize, 0) } while count < 0 && errno == EINTR
-            if count < 0 { count = -Int(errno) }
+            count = Self.fill(UnsafeMutableRawBufferPointer(rebasing: space[..<limit]), from: descriptor)
             return max(0, count)
         }
         switch count {
@@ -221,10 +229,17 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
                 return count
             }
             return .bytes(bytes, mayBeMore: false)
-        case 1...: return .bytes(self.readBuffer, mayBeMore: count == Self.readSize)
-        case 0: return .end
-        case -Int(EAGAIN): return .notYet
-        default: return .failed(Int32(-count))
+        case 1...: return .bytes(self.readBuffer, mayBeMore: count == limit)
+        default: return Received(nothing: count)
+        }
+    }
+
+    /// - Returns: How many bytes came; 0 at the end; or a negative error of the system's.
+    static func fill(_ memory: UnsafeMutableRawBufferPointer, from descriptor: Int32) -> Int {
+        while true {
+            let count = recv(descriptor, memory.baseAddress, memory.count, 0)
+            if count >= 0 { return count }
+            if errno != EINTR { return -Int(errno) }
         }
     }
 

@@ -7,6 +7,13 @@ internal import NIOCore
 /// Hears from a socket. All calls come on its loop.
 protocol SocketUser: AnyObject {
     func socketReceived(_ bytes: ByteBuffer)
+    /// Reads into memory of the user's own, when it is known that what comes next belongs there.
+    ///
+    /// - Parameter read: Fills memory from its begin; returns how many bytes came, or 0 when none did.
+    /// - Returns: How many bytes were asked for; `nil` when there is no such memory, and `read` was not called.
+    func socketFills(_ read: (UnsafeMutableRawBufferPointer) -> Int) -> Int?
+    /// The bytes that `socketFills` read are there.
+    func socketFilled()
     /// What had come is through; now is the time to write.
     func socketPaused()
     func socketWritabilityChanged()
@@ -14,6 +21,11 @@ protocol SocketUser: AnyObject {
     ///
     /// - Parameter error: What broke the connection; `nil` when one of its sides closed it.
     func socketClosed(_ error: SocketError?)
+}
+
+extension SocketUser {
+    func socketFills(_ read: (UnsafeMutableRawBufferPointer) -> Int) -> Int? { nil }
+    func socketFilled() {}
 }
 
 /// What the system says of a connection.
@@ -36,6 +48,7 @@ final class Socket: Watched {
 
     let loop: PollLoop
     private let copiesReads: Bool
+    private let readLimit: Int
     /// -1 when closed.
     private var descriptor: Int32
     private var user: (any SocketUser)?
@@ -59,8 +72,10 @@ final class Socket: Watched {
     /// - Parameters:
     ///   - descriptor: A connected socket that does not block, which this owns from now on.
     ///   - copiesReads: Whether small reads get memory of their own. Otherwise whoever keeps a part of one keeps 64 kB.
-    init(_ descriptor: Int32, loop: PollLoop, copiesReads: Bool = true) {
+    ///   - readLimit: So many bytes are read at once, where it is not known what they are.
+    init(_ descriptor: Int32, loop: PollLoop, copiesReads: Bool = true, readLimit: Int = PollLoop.readSize) {
         self.descriptor = descriptor
+        self.readLimit = readLimit
         self.loop = loop
         self.copiesReads = copiesReads
     }
@@ -296,13 +311,13 @@ final class Socket: Watched {
                 self.continueLater()
                 break
             }
-            switch self.loop.receive(from: self.descriptor, copies: self.copiesReads) {
+            switch self.receive() {
             case .bytes(let bytes, let mayBeMore):
                 reads += 1
                 // A read that was not filled has emptied the socket, and what comes later is told; but for an end that
                 // has been told already.
                 self.isReadable = mayBeMore || self.isHungUp || self.writeError != nil
-                self.user?.socketReceived(bytes)
+                if let bytes { self.user?.socketReceived(bytes) } else { self.user?.socketFilled() }
             case .end: self.close(self.writeError.map(SocketError.init))
             case .notYet:
                 self.isReadable = false
@@ -311,6 +326,18 @@ final class Socket: Watched {
             }
         }
         if reads > 0, self.isOpen { self.user?.socketPaused() }
+    }
+
+    private func receive() -> PollLoop.Received {
+        var count = 0
+        let asked = self.user?.socketFills { memory in
+            count = PollLoop.fill(memory, from: self.descriptor)
+            return max(0, count)
+        }
+        guard let asked else {
+            return self.loop.receive(from: self.descriptor, atMost: self.readLimit, copies: self.copiesReads)
+        }
+        return count > 0 ? .bytes(nil, mayBeMore: count == asked) : PollLoop.Received(nothing: count)
     }
 
     // MARK: Ending

@@ -702,19 +702,18 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
     /// Ends the metering of an answer that the client has got, or a part of it.
     private func closeTicket(isWhole: Bool) {
         guard let ticket else { return }
-        guard isWhole, let countable, let call else {
-            ticket.finish(isWhole: isWhole, count: nil)
-            return
-        }
+        let mayAsk = isWhole && self.countable != nil && self.call != nil
+        ticket.finish(isWhole: isWhole, count: mayAsk ? { self.countPrompt($0) } : nil)
+    }
+
+    /// Asks the upstream that has answered how long the prompt was.
+    private func countPrompt(_ done: @escaping (Int?) -> Void) {
+        guard let countable, let call else { return done(nil) }
         let candidate = self.candidates[self.next]
-        let (upstream, pool) = (self.currentUpstream, self.generation.pools[candidate.upstream])
-        let (credential, loop) = (self.usedCredential, self.connection.loop.loop)
-        ticket.finish(isWhole: true) { done in
-            let parts = BodySpend(countable.scan, BufferBody(countable.body)).countable
-            TokenCountQuery.ask(
-                call, parts: parts, upstream: upstream, model: candidate.model, pool: pool, credential: credential,
-                loop: loop, done)
-        }
+        TokenCountQuery.ask(
+            call, parts: BodySpend(countable.scan, BufferBody(countable.body)).countable,
+            upstream: self.currentUpstream, model: candidate.model, pool: self.generation.pools[candidate.upstream],
+            credential: self.usedCredential, loop: self.connection.loop.loop, done)
     }
 
     func upstreamSent(_ bytes: ByteBuffer, framed: ByteBuffer?) {

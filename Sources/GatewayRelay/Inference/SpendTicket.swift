@@ -10,7 +10,7 @@ internal import NIOCore
 final class SpendTicket {
     private enum State {
         case open
-        case metering(UsageMeter, Price, upstream: String, upstreamModel: String)
+        case metering
         case closed
     }
 
@@ -30,6 +30,8 @@ final class SpendTicket {
     private var grant = SpendGrant()
     private var known: (upstream: String, model: String, price: Price)?
     private var state = State.open
+    /// Of the answer that is being metered, whose upstream and price are the ones that are known.
+    private var meter = UsageMeter(.json)
 
     init(_ control: SpendControl, _ principal: Principal, _ requestID: RequestID) {
         self.control = control
@@ -61,16 +63,14 @@ final class SpendTicket {
 
     /// The answer that the client gets begins.
     func begin(_ format: UsageMeter.Format, upstream: String, upstreamModel: String) {
-        let price = self.price(upstream: upstream, upstreamModel: upstreamModel)
-        self.state = .metering(UsageMeter(format), price, upstream: upstream, upstreamModel: upstreamModel)
+        _ = self.price(upstream: upstream, upstreamModel: upstreamModel)
+        self.state = .metering
+        if format != .json { self.meter = UsageMeter(format) }
     }
 
     func receive(_ bytes: ByteBuffer) {
-        guard case .metering(var meter, let price, let upstream, let upstreamModel) = self.state else { return }
-        // The old value must be gone before the meter changes, or it is copied.
-        self.state = .open
-        bytes.withUnsafeReadableBytes { meter.receive($0) }
-        self.state = .metering(meter, price, upstream: upstream, upstreamModel: upstreamModel)
+        guard self.state == .metering else { return }
+        bytes.withUnsafeReadableBytes { self.meter.receive($0) }
     }
 
     /// Nothing is owed.
@@ -84,20 +84,19 @@ final class SpendTicket {
     ///
     /// - Parameter count: Asks the upstream how many tokens the prompt has; used where the answer does not say.
     func finish(isWhole: Bool, count: ((@escaping (Int?) -> Void) -> Void)?) {
-        guard case .metering(var meter, let price, let upstream, let upstreamModel) = self.state else {
+        guard self.state == .metering else {
             self.release()
             return
         }
         self.state = .closed
-        let reading = meter.finish()
+        let reading = self.meter.finish()
         guard reading.sawAnything || !isWhole else {
             self.control.release(self.grant)
             return
         }
         func record(_ usage: TokenUsage) {
             self.record(
-                usage, price, hasUsage: reading.knowsInput, isEstimated: !reading.knowsInput || !reading.knowsOutput,
-                upstream: upstream, upstreamModel: upstreamModel)
+                usage, hasUsage: reading.knowsInput, isEstimated: !reading.knowsInput || !reading.knowsOutput)
         }
         var usage = reading.usage
         self.usage = usage
@@ -116,14 +115,12 @@ final class SpendTicket {
         }
     }
 
-    private func record(
-        _ usage: TokenUsage, _ price: Price, hasUsage: Bool, isEstimated: Bool, upstream: String,
-        upstreamModel: String,
-    ) {
+    private func record(_ usage: TokenUsage, hasUsage: Bool, isEstimated: Bool) {
+        guard let known else { return }
         var entry = SpendEntry(
             at: self.started, principal: self.principal.subject, requestID: self.requestID.description,
-            model: self.model, upstream: upstream, upstreamModel: upstreamModel,
-            amount: self.control.pricer.cost(usage, price))
+            model: self.model, upstream: known.upstream, upstreamModel: known.model,
+            amount: self.control.pricer.cost(usage, known.price))
         if case .group(let name) = self.billing { entry.billingGroup = name }
         (entry.input, entry.output, entry.cacheRead) = (usage.input, usage.output, usage.cacheRead)
         (entry.cacheWrite5m, entry.cacheWrite1h) = (usage.cacheWrite5m, usage.cacheWrite1h)

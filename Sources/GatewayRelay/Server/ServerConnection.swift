@@ -31,13 +31,28 @@ final class ServerConnection {
                 self.body = bytes
                 return true
             }
-            if self.body.capacity == 0 {
-                // Memory is given to developers' bodies ahead, and to strangers' as they come.
-                let isKnown = if case .inference = self.destination { true } else { false }
-                self.body = ByteBufferAllocator().buffer(capacity: min(length, isKnown ? 1 << 20 : 1024))
-            }
+            self.makeRoom()
             self.body.writeImmutableBuffer(bytes)
             return true
+        }
+
+        /// Whether it is a developer's. Memory is given to their bodies ahead, and to strangers' as they come.
+        var isKnown: Bool { if case .inference = self.destination { true } else { false } }
+
+        private mutating func makeRoom() {
+            guard self.body.capacity == 0 else { return }
+            self.body = ByteBufferAllocator().buffer(
+                capacity: min(self.head.contentLength, self.isKnown ? 1 << 20 : 1024))
+        }
+
+        /// Has bytes read to where they belong.
+        ///
+        /// - Parameter room: So many at most.
+        mutating func fill(_ room: Int, _ read: (UnsafeMutableRawBufferPointer) -> Int) -> Int {
+            self.makeRoom()
+            return self.body.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { space in
+                read(UnsafeMutableRawBufferPointer(rebasing: space[..<room]))
+            }
         }
     }
 
@@ -76,6 +91,10 @@ final class ServerConnection {
     private static let discardLimit = 1 << 18
     /// So many bytes of further requests are held while one is being answered.
     private static let pipelineLimit = 64 << 10
+    /// A request's first bytes are read as far as most go; the rest of a longer body is read to where it belongs.
+    static let readLimit = 16 << 10
+    private static let smallRest = 4 << 10
+    private static let fillLimit = 256 << 10
 
     private let shared: RelayLoop
     private var transport: Transport!
@@ -724,6 +743,22 @@ extension AuditEvent {
 extension ServerConnection: SocketUser {
     func socketReceived(_ bytes: ByteBuffer) {
         self.receive(bytes)
+    }
+
+    /// The rest of a developer's body is read to where it belongs.
+    func socketFills(_ read: (UnsafeMutableRawBufferPointer) -> Int) -> Int? {
+        guard case .receiving = self.state, self.inbox.readableBytes == 0, self.parser.remaining >= Self.smallRest,
+            self.incoming?.isKnown == true
+        else { return nil }
+        let room = min(self.parser.remaining, Self.fillLimit)
+        let count = self.incoming?.fill(room, read) ?? 0
+        self.parser.pass(count)
+        return room
+    }
+
+    func socketFilled() {
+        self.progressed()
+        self.readInbox()
     }
 
     func socketPaused() {

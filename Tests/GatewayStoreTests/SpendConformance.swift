@@ -1198,12 +1198,14 @@ struct PostgresSpendTests {
         let rows = """
             INSERT INTO spend_limits (id, scope_type, scope_id, amount, created_at) VALUES
                 ('spl_a', 'user', 'a', 1, '2026-01-01T00:00:00Z'), ('spl_b', 'user', 'b', 1, '2026-01-02T00:00:00Z'),
-                ('spl_c', 'user', 'c', 1, '2026-01-03T00:00:00Z');
+                ('spl_c', 'user', 'c', 1, '2026-01-03T00:00:00.0009Z');
             UPDATE spend_limits SET amount = 2, updated_at = now() WHERE id = 'spl_a';
             """
         try await self.withOldTables(rows) { store, _ in
             let limits = try #require(try await store.limits(LimitQuery(), now: self.now)).limits
             #expect(limits.map(\.id) == ["spl_a", "spl_b", "spl_c"])
+            // A part of a millisecond is cut off, as JavaScript's dates do it.
+            #expect(limits[2].createdAt.description == "2026-01-03T00:00:00.000Z")
         }
     }
 }

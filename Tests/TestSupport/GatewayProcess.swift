@@ -14,6 +14,7 @@ package final class GatewayProcess: Sendable {
     package let url: String
     private let process: Process
     private static let setpriv = "/usr/bin/setpriv"
+    private static let prlimit = "/usr/bin/prlimit"
     private let folder: URL
 
     /// The `claude` that was built along with the tests.
@@ -32,8 +33,10 @@ package final class GatewayProcess: Sendable {
 
     /// Starts a gateway and waits until it serves.
     ///
-    /// - Parameter configuration: `gateway.yaml` without `listen`, as JSON, which YAML contains.
-    package init(port: Int, _ configuration: JSONObject) async throws {
+    /// - Parameters:
+    ///   - configuration: `gateway.yaml` without `listen`, as JSON, which YAML contains.
+    ///   - openFiles: How many descriptors it may have, if not as many as usual.
+    package init(port: Int, openFiles: Int? = nil, _ configuration: JSONObject) async throws {
         self.url = "http://127.0.0.1:\(port)"
         self.folder = FileManager.default.temporaryDirectory.appendingPathComponent("gateway-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: self.folder, withIntermediateDirectories: true)
@@ -46,16 +49,14 @@ package final class GatewayProcess: Sendable {
         let log = self.folder.appendingPathComponent("log")
         _ = FileManager.default.createFile(atPath: log.path, contents: nil)
         self.process = Process()
-        let arguments = ["gateway", "--config", file.path]
+        var command = [Self.binary.path, "gateway", "--config", file.path]
         if getuid() == 0, FileManager.default.isExecutableFile(atPath: Self.setpriv) {
             // As containers run it: some calls succeed only with a capability that tests by root would have.
-            self.process.executableURL = URL(fileURLWithPath: Self.setpriv)
-            self.process.arguments =
-                ["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", Self.binary.path] + arguments
-        } else {
-            self.process.executableURL = Self.binary
-            self.process.arguments = arguments
+            command = [Self.setpriv, "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"] + command
         }
+        if let openFiles { command = [Self.prlimit, "--nofile=\(openFiles):\(openFiles)"] + command }
+        self.process.executableURL = URL(fileURLWithPath: command[0])
+        self.process.arguments = Array(command.dropFirst())
         self.process.environment = [
             "CLAUDE_GATEWAY_ALLOW_LOOPBACK": "1", "HOME": self.folder.path, "PATH": "/usr/bin:/bin",
         ]

@@ -49,7 +49,7 @@ package enum SQLDialect: Sendable {
     /// A column's time as milliseconds since 1970.
     func milliseconds(_ column: String) -> String {
         switch self {
-        case .postgres: "CAST(round(extract(epoch FROM \(column)) * 1000) AS bigint)"
+        case .postgres: "CAST(floor(extract(epoch FROM \(column)) * 1000) AS bigint)"
         case .sqlite: column
         }
     }

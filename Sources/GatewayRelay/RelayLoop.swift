@@ -16,6 +16,8 @@ final class RelayLoop {
     /// Shared by all loops: a probe reaches any of them.
     let departure: Departure
     private var date = (second: Int64(0), text: "")
+    /// The time, to the microseconds that an event takes.
+    var eventTime: NIODeadline { self.loop.eventTime }
     /// The time of the last look at all connections: as exact as their time limits need it.
     private(set) var now = NIODeadline.now()
     private var clock: RepeatedTask?

@@ -59,6 +59,8 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
     private var unfinished: [Watched] = []
     /// Owners of descriptors that were closed in this turn: an event for them may still be in the list.
     private var forgotten: [Watched] = []
+    /// When the event began that is being handled: a clock for what takes microseconds, read once for all of it.
+    private(set) var eventTime = NIODeadline.now()
     private var readBuffer = ByteBufferAllocator().buffer(capacity: PollLoop.readSize)
 
     init(name: String) {
@@ -110,6 +112,7 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
                     self.takeMail()
                     continue
                 }
+                self.eventTime = .now()
                 Unmanaged<Watched>.fromOpaque(pointer).takeUnretainedValue().happened(events[index].events)
             }
             self.runTimers()
@@ -141,8 +144,9 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
 
     private func runTimers() {
         guard let first = self.appointments.min else { return }
-        let now = NIODeadline.now()
-        guard first.deadline <= now else { return }
+        self.eventTime = .now()
+        guard first.deadline <= self.eventTime else { return }
+        let now = self.eventTime
         while let next = self.appointments.min, next.deadline <= now {
             let timer = self.appointments.removeMin().timer
             timer.task.take()?()
@@ -154,6 +158,7 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
         guard !self.jobs.isEmpty else { return }
         let jobs = self.jobs
         self.jobs = []
+        self.eventTime = .now()
         for job in jobs { job() }
     }
 

@@ -43,8 +43,8 @@ struct ExchangeRecorder {
     private var metrics: RelayMetrics? { self.services.metrics }
 
     /// - Returns: The `traceparent` for the upstream; `nil` where the gateway has nothing to say about traces.
-    mutating func beginAttempt() -> String? {
-        self.attemptStart = .now()
+    mutating func beginAttempt(_ now: NIODeadline) -> String? {
+        self.attemptStart = now
         self.firstByte = nil
         guard let trace else { return nil }
         let context = trace.context.child()
@@ -53,9 +53,8 @@ struct ExchangeRecorder {
     }
 
     /// A part of the answer goes to the client.
-    mutating func passed(_ upstream: String, _ model: String) {
+    mutating func passed(_ upstream: String, _ model: String, _ now: NIODeadline) {
         guard let attemptStart, self.firstByte == nil else { return }
-        let now = NIODeadline.now()
         self.firstByte = now
         self.metrics?.firstByte(upstream, model, seconds: Self.seconds(attemptStart, now))
     }

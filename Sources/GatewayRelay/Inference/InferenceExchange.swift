@@ -86,7 +86,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
     private let isOld: Bool
     private var body: ByteBuffer
     private let requestID: RequestID
-    private let started = NIODeadline.now()
+    private let started: NIODeadline
 
     private var phase = Phase.deciding
     private var call: InboundCall!
@@ -140,6 +140,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
         self.isOld = head.isOld
         self.body = body
         self.requestID = requestID
+        self.started = connection.loop.eventTime
         self.recorder = ExchangeRecorder(
             connection.services, traceparent: head.fields.first("traceparent"))
     }
@@ -396,9 +397,10 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
         }
         self.attempt += 1
         self.retriedFresh = fresh
-        let traceparent = self.recorder.beginAttempt()
+        let now = self.connection.loop.eventTime
+        let traceparent = self.recorder.beginAttempt(now)
         let attempt = self.attempt
-        self.generation.firstBytes.begin(self, now: .now())
+        self.generation.firstBytes.begin(self, now: now)
         let candidate = self.candidates[self.next]
         do throws(ProviderRefusal) {
             let upstream = self.currentUpstream
@@ -692,7 +694,8 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
     /// Gives a part of the answer to the client, and to the books.
     private func pass(_ bytes: ByteBuffer, framed: ByteBuffer? = nil) {
         if self.relayedBytes == 0, bytes.readableBytes > 0 {
-            self.recorder.passed(self.currentUpstream.name, self.candidates[self.next].model)
+            self.recorder.passed(
+                self.currentUpstream.name, self.candidates[self.next].model, self.connection.loop.eventTime)
         }
         self.relayedBytes += bytes.readableBytes
         self.ticket?.receive(bytes)
@@ -1078,7 +1081,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
     // MARK: Records
 
     private var elapsedMilliseconds: Int {
-        Int((NIODeadline.now() - self.started).nanoseconds / 1_000_000)
+        Int((self.connection.loop.eventTime - self.started).nanoseconds / 1_000_000)
     }
 
     private func endAttempt(error: String?) {

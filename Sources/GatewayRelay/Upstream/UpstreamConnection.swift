@@ -42,9 +42,8 @@ final class UpstreamConnection {
     private let onIdle: (UpstreamConnection) -> Void
     /// Whether an earlier exchange ran on this connection, which may then have been closed by the other side unnoticed.
     private(set) var isReused = false
-    /// Since when it has been idle, before its current exchange.
-    private(set) var idleSince = NIODeadline.uptimeNanoseconds(0)
-    private(set) var idleTime = TimeAmount.zero
+    /// How long it was idle before its current exchange.
+    var idleTime = TimeAmount.zero
 
     /// Set when a proxy reads the requests.
     private let absoluteForm: (prefix: String, authorization: Secret?)?
@@ -75,7 +74,6 @@ final class UpstreamConnection {
         self.delegate = delegate
         self.state = .waitingForHead
         self.parser.expectResponse()
-        if self.isReused { self.idleTime = .now() - self.idleSince }
         let length = slices.reduce(0) { $0 + $1.readableBytes }
         self.hasLargeRequest = length > Self.smallBody
         // With room for the start line, a bearer and the length.
@@ -179,7 +177,6 @@ final class UpstreamConnection {
         {
             self.state = .idle
             self.isReused = true
-            self.idleSince = .now()
             if self.isReadingStopped { self.setReading(true) }
             self.onIdle(self)
         } else {

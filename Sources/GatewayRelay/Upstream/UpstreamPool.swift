@@ -34,6 +34,7 @@ final class UpstreamPool {
         if !fresh {
             while let last = self.idle.popLast() {
                 if last.connection.isUsable {
+                    last.connection.idleTime = self.loop.eventTime - last.since
                     body(.success(last.connection))
                     return
                 }
@@ -174,7 +175,7 @@ final class UpstreamPool {
             connection.abandon()
             return
         }
-        self.idle.append((connection, .now()))
+        self.idle.append((connection, self.loop.eventTime))
         self.scheduleSweep()
     }
 

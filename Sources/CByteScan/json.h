@@ -9,7 +9,7 @@
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
-// Every x86-64 processor of the last ten years has AVX2; the program is built for all, and asks.
+// Most x86-64 processors have AVX2; the program is built for all, and asks.
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define CJSON_AVX2 1
@@ -122,7 +122,7 @@ __attribute__((target("avx2"))) static inline uint64_t cjson_equal64(__m256i low
 
 // The same with AVX2: what is escaped becomes a mask, and the first of the other quotes is the end. What stands behind
 // that end in its block is read too, and may not matter.
-__attribute__((target("avx2,bmi"))) static ptrdiff_t cjson_string_end_avx2(const uint8_t *bytes, size_t count) {
+__attribute__((target("avx2"))) static ptrdiff_t cjson_string_end_avx2(const uint8_t *bytes, size_t count) {
     // Whether the byte at hand stands behind a backslash of the block before.
     uint64_t carried = 0;
     for (size_t at = 0; at < count; at += 64) {
@@ -175,8 +175,9 @@ __attribute__((target("avx2,bmi"))) static ptrdiff_t cjson_string_end_avx2(const
 
 /// Finds the end of a JSON string (RFC 8259 §7).
 ///
-/// `bytes` begins behind the opening quote, and `count` bytes can be read. Returns the offset of the closing quote, or
-/// one of the negative values above. Bytes beyond ASCII are let pass whatever they are.
+/// `bytes` begins behind the opening quote, and `count` bytes can be read. Returns the offset of the closing quote, or one
+/// of the negative values above; either, when a backslash is the last byte. Bytes beyond ASCII are let pass whatever they
+/// are.
 static inline ptrdiff_t cjson_string_end(const uint8_t *bytes, size_t count) {
     // Keys and small values end in the first 16 bytes.
     if (count >= 16) {
@@ -193,6 +194,9 @@ static inline ptrdiff_t cjson_string_end(const uint8_t *bytes, size_t count) {
 }
 
 static inline size_t cjson_skip_space(const uint8_t *bytes, size_t count, size_t at) {
+    // Mostly there is none, or one.
+    if (at < count && bytes[at] > ' ') return at;
+    if (at < count && bytes[at] == ' ' && ++at < count && bytes[at] > ' ') return at;
     while (at < count && (bytes[at] == ' ' || bytes[at] == '\n' || bytes[at] == '\r' || bytes[at] == '\t')) at++;
     return at;
 }

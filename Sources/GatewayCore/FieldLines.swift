@@ -90,7 +90,7 @@ package struct FieldLines: ~Copyable {
 }
 
 /// Field lines that stand ready to be sent, each with its CR LF.
-package struct FieldBlock: Sendable, Equatable {
+package struct FieldBlock: Sendable, Equatable, CustomStringConvertible, CustomReflectable {
     package let bytes: [UInt8]
 
     /// Nothing.
@@ -126,6 +126,10 @@ package struct FieldBlock: Sendable, Equatable {
     package func replacing(_ name: String, with value: String) -> FieldBlock {
         FieldBlock(self.pairs.filter { $0.name.lowercased() != name } + [(name, value)])
     }
+
+    /// Lines may hold credentials, which appear nowhere else.
+    package var description: String { "(\(self.bytes.count) bytes of field lines)" }
+    package var customMirror: Mirror { Mirror(self, children: []) }
 
     fileprivate static func visit(
         _ bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Void,

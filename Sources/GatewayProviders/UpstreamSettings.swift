@@ -18,7 +18,8 @@ package final class UpstreamSettings: Sendable {
     /// The targets of requests in the Messages format, without a query.
     private let messagesTarget: String
     private let countTarget: String
-    /// `host`, and what is in `headers`.
+    /// `host`, and what is in `headers`: never a name that the provider adds itself, for those are reserved
+    /// (`UpstreamHeaders`).
     package let ownFields: FieldBlock
     /// Only these models go to this upstream; `nil` means all.
     package let models: [String]?

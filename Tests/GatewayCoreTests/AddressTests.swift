@@ -163,5 +163,11 @@ struct SmallValueTests {
         var dumped = ""
         dump(secret, to: &dumped)
         #expect(!"\(secret) \(String(reflecting: secret)) \(dumped)".contains("hunter2"))
+        // Nor the lines that a secret is sent in: their bytes would be numbers.
+        let lines = FieldBlock([("x-api-key", secret.reveal())])
+        dumped = ""
+        dump(lines, to: &dumped)
+        let number = String(UInt8(ascii: "h"))
+        #expect(!"\(lines) \(String(reflecting: lines)) \(dumped)".contains(number))
     }
 }

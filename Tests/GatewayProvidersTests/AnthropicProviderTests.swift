@@ -111,7 +111,10 @@ struct AnthropicProviderTests {
 
     @Test(
         "refuses headers that it or the provider sets",
-        arguments: ["authorization", "X-Api-Key", "x-amz-date", "x-stainless-os", "bad header", "host"])
+        arguments: [
+            "authorization", "X-Api-Key", "x-amz-date", "x-stainless-os", "bad header", "host", "user-agent",
+            "Anthropic-Beta", "accept-encoding", "x-claude-gateway-user-id", "x-litellm-end-user-id",
+        ])
     func refusesReservedHeaders(_ name: String) {
         let node = ConfigNode(
             .mapping([.init(key: name, position: ConfigPosition(line: 1, column: 1), value: ConfigNode(.string("v")))]))

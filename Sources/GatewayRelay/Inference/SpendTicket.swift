@@ -14,6 +14,18 @@ final class SpendTicket {
         case closed
     }
 
+    private final class Source {
+        let upstream: String
+        let model: String
+        let price: Price
+
+        init(upstream: String, model: String, price: Price) {
+            self.upstream = upstream
+            self.model = model
+            self.price = price
+        }
+    }
+
     let control: SpendControl
     private let principal: Principal
     private let requestID: RequestID
@@ -28,9 +40,10 @@ final class SpendTicket {
     /// What the answer said of its tokens, once it has ended.
     private(set) var usage: TokenUsage?
     private var grant = SpendGrant()
-    private var known: (upstream: String, model: String, price: Price)?
+    /// What the last upstream that was asked about takes for the model.
+    private var source: Source?
     private var state = State.open
-    /// Of the answer that is being metered, whose upstream and price are the ones that are known.
+    /// Of the answer that is being metered, which is from the source.
     private var meter = UsageMeter(.json)
 
     init(_ control: SpendControl, _ principal: Principal, _ requestID: RequestID) {
@@ -55,9 +68,9 @@ final class SpendTicket {
 
     /// What the model costs at an upstream.
     func price(upstream: String, upstreamModel: String) -> Price {
-        if let known, known.upstream == upstream, known.model == upstreamModel { return known.price }
+        if let source, source.upstream == upstream, source.model == upstreamModel { return source.price }
         let price = self.control.price(upstream: upstream, upstreamModel: upstreamModel, modelID: self.model)
-        self.known = (upstream, upstreamModel, price)
+        self.source = Source(upstream: upstream, model: upstreamModel, price: price)
         return price
     }
 
@@ -116,11 +129,11 @@ final class SpendTicket {
     }
 
     private func record(_ usage: TokenUsage, hasUsage: Bool, isEstimated: Bool) {
-        guard let known else { return }
+        guard let source else { return }
         var entry = SpendEntry(
             at: self.started, principal: self.principal.subject, requestID: self.requestID.description,
-            model: self.model, upstream: known.upstream, upstreamModel: known.model,
-            amount: self.control.pricer.cost(usage, known.price))
+            model: self.model, upstream: source.upstream, upstreamModel: source.model,
+            amount: self.control.pricer.cost(usage, source.price))
         if case .group(let name) = self.billing { entry.billingGroup = name }
         (entry.input, entry.output, entry.cacheRead) = (usage.input, usage.output, usage.cacheRead)
         (entry.cacheWrite5m, entry.cacheWrite1h) = (usage.cacheWrite5m, usage.cacheWrite1h)

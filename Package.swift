@@ -151,9 +151,9 @@ let package = Package(
         .target(
             name: "GatewayServer",
             dependencies: [
-                "GatewayCore", "GatewayConfig", "GatewayStore", "GatewayHTTPClient", "GatewayIdentity", "GatewayPolicy",
-                "GatewayProviders", "GatewayCredentials", "GatewayMetering", "GatewayRelay", "GatewayTelemetry", log,
-                crypto,
+                "CLinuxIO", "GatewayCore", "GatewayConfig", "GatewayStore", "GatewayHTTPClient", "GatewayIdentity",
+                "GatewayPolicy", "GatewayProviders", "GatewayCredentials", "GatewayMetering", "GatewayRelay",
+                "GatewayTelemetry", log, crypto,
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Mustache", package: "swift-mustache"),

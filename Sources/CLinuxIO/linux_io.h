@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What Swift's Glibc module leaves out of Linux: epoll(7), eventfd(2), accept4(2), and names of threads.
+// What Swift's Glibc module leaves out of Linux: epoll(7), eventfd(2), accept4(2), names of threads, and mallopt(3).
 #ifndef CLINUXIO_H
 #define CLINUXIO_H
 
+#include <malloc.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -13,6 +14,15 @@ static const unsigned linux_writable = EPOLLOUT;
 // The other side has ended its direction, or both are at an end, or broken.
 static const unsigned linux_hung_up = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 static const unsigned linux_edge_triggered = EPOLLET;
+
+// Sets from which length on memory is the system's again as soon as it is free, and how much free memory at a heap's end
+// is kept.
+static inline void linux_keep_memory(int largest, int end) {
+#if defined(__GLIBC__)
+    mallopt(M_MMAP_THRESHOLD, largest);
+    mallopt(M_TRIM_THRESHOLD, end);
+#endif
+}
 
 // A new epoll descriptor, or -1.
 static inline int linux_epoll(void) { return epoll_create1(EPOLL_CLOEXEC); }

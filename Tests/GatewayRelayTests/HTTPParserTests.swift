@@ -311,6 +311,8 @@ struct ResponseParserTests {
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n", .chunk),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\n", .chunk),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n", .chunk),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nno field\r\n\r\n", .field),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\na b: c\r\n\r\n", .field),
             ("HTTP/1.1 101 Switching Protocols\r\n\r\n", .unasked), ("HTTP/1.0 103 Early Hints\r\n\r\n", .unasked),
             ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab", .unasked),
             ("HTTP/2 200\r\n\r\n", .startLine), ("ICY 200 OK\r\n\r\n", .startLine),

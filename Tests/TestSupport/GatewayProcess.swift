@@ -82,6 +82,13 @@ package final class GatewayProcess: Sendable {
         (try? String(contentsOf: self.folder.appendingPathComponent("log"), encoding: .utf8)) ?? ""
     }
 
+    /// Its resident memory.
+    package var residentKilobytes: Int {
+        let status = FileManager.default.contents(atPath: "/proc/\(self.process.processIdentifier)/status") ?? Data()
+        let line = String(decoding: status, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+        return line.flatMap { Int($0.filter(\.isNumber)) } ?? 0
+    }
+
     /// What anybody on the machine can read of the process.
     package var commandLine: String {
         let path = "/proc/\(self.process.processIdentifier)/cmdline"

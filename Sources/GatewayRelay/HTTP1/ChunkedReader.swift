@@ -60,13 +60,14 @@ struct ChunkedReader {
             case .trailer(let bytes):
                 guard let line = try Self.line(input) else { return nil }
                 guard bytes + line <= Self.maximumTrailer else { throw .tooLong }
-                input.moveReaderIndex(forwardBy: line)
-                guard line == 2 else {
-                    self.state = .trailer(bytes: bytes + line)
-                    continue
+                guard line > 2 else {
+                    input.moveReaderIndex(forwardBy: line)
+                    self.state = .done
+                    return .end
                 }
-                self.state = .done
-                return .end
+                guard Self.isField(line, input) else { throw .field }
+                input.moveReaderIndex(forwardBy: line)
+                self.state = .trailer(bytes: bytes + line)
             case .done: return nil
             }
         }
@@ -84,6 +85,16 @@ struct ChunkedReader {
         }
         guard feed < self.maximumLine else { throw .tooLong }
         return feed + 1
+    }
+
+    /// Whether the line that begins here is a field's. It is dropped, but what is none may be another message's begin.
+    private static func isField(_ line: Int, _ input: ByteBuffer) -> Bool {
+        input.withUnsafeReadableBytes { bytes in
+            let line = UnsafeRawBufferPointer(rebasing: bytes[..<(line - 2)])
+            guard let colon = ByteSearch.first(0x3A, line, from: 0) else { return false }
+            return FieldSyntax.isToken(UnsafeRawBufferPointer(rebasing: line[..<colon]))
+                && FieldSyntax.isFieldValue(UnsafeRawBufferPointer(rebasing: line[(colon + 1)...]))
+        }
     }
 
     /// - Parameter line: The line's length with its end.

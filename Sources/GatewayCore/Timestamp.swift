@@ -54,9 +54,8 @@ extension Timestamp: CustomStringConvertible {
         // From 0000-01-01 to 9999-12-31, as seconds since 1970.
         let seconds = min(max(self.seconds, -62_167_219_200), 253_402_300_799)
         let fraction = Int(min(max(self.milliseconds - seconds * 1000, 0), 999))
-        // Written with each line of the log, so that nothing in it is checked twice.
-        let date = CivilDate(day: (seconds &+ 62_167_219_200) / 86_400 &- 719_528)
-        let second = Int(truncatingIfNeeded: seconds &- date.day &* 86_400)
+        let date = CivilDate(Timestamp(seconds: seconds))
+        let second = Int(seconds - date.day * 86_400)
         @inline(__always) func put(_ value: Int, _ at: Int) {
             let value = UInt32(truncatingIfNeeded: value)
             let tens = value / 10

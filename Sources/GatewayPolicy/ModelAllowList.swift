@@ -38,7 +38,7 @@ package struct ModelAllowList: Sendable, Equatable {
             return true
         }
         if !isLower { name = model.lowercased() }
-        if !self.families.isEmpty, self.families.contains(where: { name.range(of: $0) != nil }) { return true }
+        if self.families.contains(where: { name.range(of: $0) != nil }) { return true }
         return name.withUTF8 { name in
             self.prefixes.contains { prefix in
                 prefix.withUnsafeBytes { UnsafeRawBufferPointer(name).starts(with: $0) }

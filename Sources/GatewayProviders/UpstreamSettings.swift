@@ -27,7 +27,8 @@ package final class UpstreamSettings: Sendable {
     package let groups: [String]?
     /// Added to every request to this upstream, each name once.
     package let headers: [(name: String, value: String)]
-    private let headerNames: [[UInt8]]
+    /// Their names in lower case.
+    private let headerNames: Set<String>
     /// Statuses after which another upstream is tried; `nil` for the usual ones.
     package let failsOverOn: Set<Int>?
     /// What requests may need and this upstream does not have.
@@ -87,7 +88,7 @@ package final class UpstreamSettings: Sendable {
         self.messagesTarget = path + InboundCall.Endpoint.messages.path
         self.countTarget = path + InboundCall.Endpoint.countTokens.path
         self.ownFields = FieldBlock([("host", baseURL.authority)] + self.headers)
-        self.headerNames = self.headers.map { Array($0.name.lowercased().utf8) }
+        self.headerNames = Set(self.headers.map { $0.name.lowercased() })
     }
 
     /// The target of a request in the Messages format.
@@ -100,8 +101,8 @@ package final class UpstreamSettings: Sendable {
 
     /// Whether the operator has a header of that name, in any case.
     package func sets(_ name: UnsafeRawBufferPointer) -> Bool {
-        self.headerNames.contains { own in own.count == name.count && zip(own, name).allSatisfy { $0 == $1.lowerCased }
-        }
+        !self.headerNames.isEmpty
+            && self.headerNames.contains(String(decoding: name, as: UTF8.self).lowercased())
     }
 
     package convenience init?(_ node: ConfigNode, registry: [any Provider.Type] = ProviderRegistry.standard) {
@@ -218,9 +219,4 @@ package final class UpstreamSettings: Sendable {
             }
         }
     }
-}
-
-extension UInt8 {
-    /// An ASCII letter in lower case; every other byte as it is.
-    fileprivate var lowerCased: UInt8 { (0x41...0x5A).contains(self) ? self | 0x20 : self }
 }

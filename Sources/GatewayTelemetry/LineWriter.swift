@@ -143,11 +143,8 @@ package final class LineWriter: Sendable {
     }
 }
 
-/// A clock that only goes forward, in nanoseconds. Read for each line, so that it does without the library's durations.
+/// The system's clock that only goes forward, in nanoseconds: without the durations of `ContinuousClock`, since it is read
+/// for each line.
 private enum MonotonicTime {
-    static var now: Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
-    }
+    static var now: Int64 { Int64(DispatchTime.now().uptimeNanoseconds) }
 }

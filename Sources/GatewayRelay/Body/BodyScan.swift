@@ -111,9 +111,11 @@ package struct BodyScanner {
         var isFirst: Int32 = 1
         while true {
             var found: Int32 = 0
-            let read = cjson_next_member(
-                base, count, &at, isFirst, Self.maximumDepth - 1, word.utf8Start, word.utf8CodeUnitCount, &found,
-                &member)
+            let read = withUnsafeMutablePointer(to: &found) { found in
+                cjson_next_member(
+                    base, count, &at, isFirst, Self.maximumDepth - 1, word.utf8Start, word.utf8CodeUnitCount,
+                    self.findsNestedModels ? found : nil, &member)
+            }
             guard read >= 0 else { throw .invalidJSON }
             if read == 0 { break }
             isFirst = 0
@@ -133,7 +135,7 @@ package struct BodyScanner {
         case .stream: self.scan.streams = self.bytes[value.lowerBound] == UInt8(ascii: "t")
         default: break
         }
-        if mayHoldModel, self.findsNestedModels, name != .model, !self.reading(key, Self.isOpaque) {
+        if mayHoldModel, name != .model, !self.reading(key, Self.isOpaque) {
             self.at = value.lowerBound
             try self.beginValue(key: key, index: 0)
             while self.depth > 1 { try self.step() }

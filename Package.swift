@@ -232,7 +232,9 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "GatewayRelayTests",
-            dependencies: ["GatewayRelay", "GatewayCore", "GatewayPolicy", "GatewayProviders", "TestSupport"] + nio,
+            dependencies: [
+                "CByteScan", "GatewayRelay", "GatewayCore", "GatewayPolicy", "GatewayProviders", "TestSupport",
+            ] + nio,
             swiftSettings: strict),
         .testTarget(
             name: "GatewayStoreTests", dependencies: ["GatewayStore", "GatewayCore", "TestSupport"],

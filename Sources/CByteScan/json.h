@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads over JSON (RFC 8259) without building anything of it, many bytes at a time where the processor can: bit masks say
-// where in a block something is that matters.
+// Reads over JSON (RFC 8259) without building anything of it, many bytes at a time where the processor can: bit masks
+// say where in a block something is that matters.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -9,10 +9,10 @@
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
-// Most x86-64 processors have AVX2; the program is built for all, and asks.
+// Most x86-64 processors have AVX2 and BMI2; the program is built for all, and asks.
 #if defined(__x86_64__)
 #include <immintrin.h>
-#define CJSON_AVX2 1
+#define CJSON_HAS_WIDE 1
 #endif
 
 enum {
@@ -22,10 +22,12 @@ enum {
     cjson_unterminated = -2,
 };
 
+#define CJSON_INLINE __attribute__((always_inline)) static inline
+
 #if defined(__SSE2__)
 
 // Which of 16 bytes matter inside a string, one bit each: quotes, backslashes and control bytes.
-static inline uint64_t cjson_marks16(const uint8_t *bytes) {
+CJSON_INLINE uint64_t cjson_marks16(const uint8_t *bytes) {
     __m128i v = _mm_loadu_si128((const __m128i *)bytes);
     __m128i top = _mm_set1_epi8(0x1F);
     __m128i marks = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
@@ -50,7 +52,7 @@ static inline uint64_t cjson_marks8(const uint8_t *bytes) {
            cjson_zeros(word & 0xE0E0E0E0E0E0E0E0ULL);
 }
 
-static inline uint64_t cjson_marks16(const uint8_t *bytes) {
+CJSON_INLINE uint64_t cjson_marks16(const uint8_t *bytes) {
     return cjson_marks8(bytes) | cjson_marks8(bytes + 8) << 8;
 }
 
@@ -112,93 +114,156 @@ static inline ptrdiff_t cjson_string_end_any(const uint8_t *bytes, size_t count)
     return cjson_unterminated;
 }
 
-#if defined(CJSON_AVX2)
+#if defined(CJSON_HAS_WIDE)
 
-__attribute__((target("avx2"))) static inline uint64_t cjson_equal64(__m256i low, __m256i high, char byte) {
-    __m256i all = _mm256_set1_epi8(byte);
-    return (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(low, all)) |
-           (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(high, all)) << 32;
+#define CJSON_WIDE __attribute__((target("avx2,bmi,bmi2")))
+
+// Whether this processor does what is compiled for it.
+static inline int cjson_is_wide(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
 }
 
-// The same with AVX2: what is escaped becomes a mask, and the first of the other quotes is the end. What stands behind
-// that end in its block is read too, and may not matter.
-__attribute__((target("avx2"))) static ptrdiff_t cjson_string_end_avx2(const uint8_t *bytes, size_t count) {
-    // Whether the byte at hand stands behind a backslash of the block before.
-    uint64_t carried = 0;
+// 64 bytes of the text.
+typedef struct {
+    __m256i low, high;
+} cjson_block;
+
+CJSON_WIDE static inline cjson_block cjson_load(const uint8_t *bytes) {
+    cjson_block block = {_mm256_loadu_si256((const __m256i *)bytes), _mm256_loadu_si256((const __m256i *)(bytes + 32))};
+    return block;
+}
+
+// The top bits of 64 bytes.
+CJSON_WIDE static inline uint64_t cjson_tops(__m256i low, __m256i high) {
+    return (uint64_t)(uint32_t)_mm256_movemask_epi8(low) | (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32;
+}
+
+CJSON_WIDE static inline uint64_t cjson_equal(cjson_block block, char byte) {
+    __m256i all = _mm256_set1_epi8(byte);
+    return cjson_tops(_mm256_cmpeq_epi8(block.low, all), _mm256_cmpeq_epi8(block.high, all));
+}
+
+CJSON_WIDE static inline uint64_t cjson_controls(cjson_block block) {
+    // Mostly there is none.
+    __m256i top = _mm256_set1_epi8(0x1F), least = _mm256_min_epu8(block.low, block.high);
+    if (!_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(least, top), least))) return 0;
+    return cjson_tops(_mm256_cmpeq_epi8(_mm256_min_epu8(block.low, top), block.low),
+                      _mm256_cmpeq_epi8(_mm256_min_epu8(block.high, top), block.high));
+}
+
+// A table for both halves of a vector. It is looked up by the lower half of a byte, and has 0 for those beyond ASCII.
+#define CJSON_TABLE(...) _mm256_broadcastsi128_si256(_mm_setr_epi8(__VA_ARGS__))
+
+// Which bytes may stand behind a backslash, quotes left out.
+CJSON_WIDE static inline __m256i cjson_escapable(__m256i bytes) {
+    // Of them only ", b and r have the same lower half.
+    const __m256i others = CJSON_TABLE(-1, -1, 'b', -1, 't', 'u', 'f', -1, -1, -1, -1, -1, '\\', -1, 'n', '/');
+    return _mm256_or_si256(_mm256_cmpeq_epi8(_mm256_shuffle_epi8(others, bytes), bytes),
+                           _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8('r')));
+}
+
+// Which bytes are hexadecimal digits.
+CJSON_WIDE static inline __m256i cjson_hex(__m256i bytes) {
+    const __m256i digits = CJSON_TABLE('0', '1', '2', '3', '4', '5', '6', '7', '8', '9', -1, -1, -1, -1, -1, -1);
+    const __m256i letters = CJSON_TABLE(-1, 'a', 'b', 'c', 'd', 'e', 'f', -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    __m256i small = _mm256_or_si256(bytes, _mm256_set1_epi8(0x20));
+    return _mm256_or_si256(_mm256_cmpeq_epi8(_mm256_shuffle_epi8(digits, bytes), bytes),
+                           _mm256_cmpeq_epi8(_mm256_shuffle_epi8(letters, bytes), small));
+}
+
+// What a block needs to know of those before it.
+typedef struct {
+    // 1 when the first byte stands behind a backslash that escapes.
+    uint64_t escaped;
+    // Of the first four bytes those that must be hexadecimal digits.
+    uint64_t hex;
+} cjson_carry;
+
+// Which bytes of a block stand behind a backslash that escapes, and in `bad` which make that an escape that JSON does
+// not know. `quotes` are all of the block's.
+CJSON_WIDE static inline uint64_t cjson_escaped(cjson_block block, uint64_t quotes, cjson_carry *carry, uint64_t *bad) {
+    uint64_t slashes = cjson_equal(block, '\\');
+    if (!(slashes | carry->escaped | carry->hex)) return *bad = 0;
+    slashes &= ~carry->escaped;
+    uint64_t escaping = slashes, behind = slashes & slashes << 1;
+    if (behind) {
+        // In a run of backslashes every other one escapes, from the first on. Adding the first bit of a run to it
+        // clears all of it: so are those that begin at an even place told from the others.
+        const uint64_t even = 0x5555555555555555ULL;
+        uint64_t at_even = slashes & ~(slashes + ((slashes ^ behind) & even));
+        escaping = (at_even & even) | (slashes & ~at_even & ~even);
+    }
+    uint64_t escaped = escaping << 1 | carry->escaped;
+    carry->escaped = escaping >> 63;
+    *bad = escaped & ~(quotes | cjson_tops(cjson_escapable(block.low), cjson_escapable(block.high)));
+    uint64_t units = escaped & cjson_equal(block, 'u');
+    if (units | carry->hex) {
+        // The four bytes behind each: where these overlap there is a backslash before, which is no digit.
+        unsigned __int128 four = (unsigned __int128)units * 30;
+        *bad |= ((uint64_t)four | carry->hex) & ~cjson_tops(cjson_hex(block.low), cjson_hex(block.high));
+        carry->hex = (uint64_t)(four >> 64);
+    }
+    return escaped;
+}
+
+// The same by 64 bytes at a time, whatever is escaped. What stands behind the string's end in its block is read too,
+// and may not matter.
+CJSON_WIDE static ptrdiff_t cjson_string_end_wide(const uint8_t *bytes, size_t count) {
+    cjson_carry carry = {0, 0};
     for (size_t at = 0; at < count; at += 64) {
         uint8_t padded[64];
-        const uint8_t *block = bytes + at;
+        const uint8_t *from = bytes + at;
         if (count - at < 64) {
             memset(padded, ' ', 64);
-            memcpy(padded, block, count - at);
-            block = padded;
+            memcpy(padded, from, count - at);
+            from = padded;
         }
-        __m256i low = _mm256_loadu_si256((const __m256i *)block);
-        __m256i high = _mm256_loadu_si256((const __m256i *)(block + 32));
-        __m256i top = _mm256_set1_epi8(0x1F);
-        uint64_t quotes = cjson_equal64(low, high, '"'), slashes = cjson_equal64(low, high, '\\');
-        // Control bytes, and escapes that JSON does not know.
-        uint64_t bad =
-            (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(low, top), low)) |
-            (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(high, top), high)) << 32;
-        uint64_t escaped = carried;
-        slashes &= ~carried;
-        carried = 0;
-        while (slashes) {
-            uint64_t place = (uint64_t)__builtin_ctzll(slashes);
-            uint8_t kind = count - at - place < 2 ? 0 : cjson_escapes[bytes[at + place + 1]];
-            if (kind != 1) {
-                const uint8_t *hex = bytes + at + place + 2;
-                if (kind != 2 || count - at - place < 6 || !cjson_is_hex(hex[0]) || !cjson_is_hex(hex[1]) ||
-                    !cjson_is_hex(hex[2]) || !cjson_is_hex(hex[3])) {
-                    bad |= (uint64_t)1 << place;
-                }
-            }
-            if (place == 63) {
-                carried = 1;
-                break;
-            }
-            escaped |= (uint64_t)2 << place;
-            slashes &= ~((uint64_t)3 << place);
-        }
-        quotes &= ~escaped;
+        cjson_block block = cjson_load(from);
+        uint64_t bad, quotes = cjson_equal(block, '"');
+        quotes &= ~cjson_escaped(block, quotes, &carry, &bad);
+        bad |= cjson_controls(block);
         uint64_t stops = quotes | bad;
         if (stops) {
             uint64_t first = stops & -stops;
-            return quotes & first ? (ptrdiff_t)(at + (size_t)__builtin_ctzll(first)) : cjson_invalid;
+            return bad & first ? cjson_invalid : (ptrdiff_t)(at + (size_t)__builtin_ctzll(first));
         }
     }
     return cjson_unterminated;
 }
 
+#else
+
+static inline int cjson_is_wide(void) { return 0; }
+
 #endif
 
-/// Finds the end of a JSON string (RFC 8259 §7).
-///
-/// `bytes` begins behind the opening quote, and `count` bytes can be read. Returns the offset of the closing quote, or one
-/// of the negative values above; either, when a backslash is the last byte. Bytes beyond ASCII are let pass whatever they
-/// are.
-static inline ptrdiff_t cjson_string_end(const uint8_t *bytes, size_t count) {
-    // Keys and small values end in the first 16 bytes.
-    if (count >= 16) {
-        uint64_t marks = cjson_marks16(bytes);
-        if (marks) {
-            size_t place = (size_t)__builtin_ctzll(marks);
-            if (bytes[place] == '"') return (ptrdiff_t)place;
-        }
-#if defined(CJSON_AVX2)
-        if (__builtin_cpu_supports("avx2")) return cjson_string_end_avx2(bytes, count);
+// The end of a string that is not in the first bytes.
+CJSON_INLINE ptrdiff_t cjson_long_string_end(const uint8_t *bytes, size_t count, int is_wide) {
+#if defined(CJSON_HAS_WIDE)
+    if (is_wide) return cjson_string_end_wide(bytes, count);
 #endif
-    }
+    (void)is_wide;
     return cjson_string_end_any(bytes, count);
 }
 
-static inline size_t cjson_skip_space(const uint8_t *bytes, size_t count, size_t at) {
-    // Mostly there is none, or one.
-    if (at < count && bytes[at] > ' ') return at;
-    if (at < count && bytes[at] == ' ' && ++at < count && bytes[at] > ' ') return at;
-    while (at < count && (bytes[at] == ' ' || bytes[at] == '\n' || bytes[at] == '\r' || bytes[at] == '\t')) at++;
-    return at;
+// The same when the end is in the first 16 bytes, as that of keys and small values is, and nothing before it needs a
+// look; else -1.
+CJSON_INLINE ptrdiff_t cjson_short_string_end(const uint8_t *bytes, size_t count) {
+    if (count < 16) return -1;
+    uint64_t marks = cjson_marks16(bytes);
+    if (!marks) return -1;
+    size_t place = (size_t)__builtin_ctzll(marks);
+    return bytes[place] == '"' ? (ptrdiff_t)place : -1;
+}
+
+/// Finds the end of a JSON string (RFC 8259 §7).
+///
+/// `bytes` begins behind the opening quote, and `count` bytes can be read. Returns the offset of the closing quote, or
+/// one of the negative values above; either, when an escape is not complete. Bytes beyond ASCII are let pass whatever
+/// they are.
+static inline ptrdiff_t cjson_string_end(const uint8_t *bytes, size_t count) {
+    ptrdiff_t end = cjson_short_string_end(bytes, count);
+    return end < 0 ? cjson_long_string_end(bytes, count, cjson_is_wide()) : end;
 }
 
 static inline size_t cjson_skip_digits(const uint8_t *bytes, size_t count, size_t at) {
@@ -229,95 +294,151 @@ static inline ptrdiff_t cjson_number_end(const uint8_t *bytes, size_t count, siz
 
 enum { cjson_maximum_depth = 10000 };
 
-/// Finds the end of a JSON value, validating all of it.
-///
-/// `room` is how many containers may be open in it, at most `cjson_maximum_depth`. `found`, unless it is NULL, is set when
-/// an object in the value has a key that is `word`, or that has an escape and so may be it. Returns the offset behind the
-/// value, or one of the negative values above.
-static inline ptrdiff_t cjson_value_end(const uint8_t *bytes, size_t count, size_t room, const uint8_t *word,
-                                        size_t word_length, int *found) {
-    // A bit for each open container: whether it is an object.
+// The containers that are open: a bit for each, set for an object.
+typedef struct {
+    size_t count;
+    int is_object;
     uint64_t kinds[cjson_maximum_depth / 64 + 1];
-    size_t open = 0, at = 0;
-    int is_object = 0;
-    ptrdiff_t end;
+} cjson_stack;
+
+CJSON_INLINE int cjson_push(cjson_stack *open, int is_object, size_t room) {
+    if (open->count >= room || open->count >= cjson_maximum_depth) return 0;
+    uint64_t bit = (uint64_t)1 << open->count % 64, *kinds = open->kinds + open->count / 64;
+    *kinds = is_object ? *kinds | bit : *kinds & ~bit;
+    open->is_object = is_object;
+    open->count++;
+    return 1;
+}
+
+CJSON_INLINE void cjson_pop(cjson_stack *open) {
+    open->count--;
+    if (open->count > 0) open->is_object = open->kinds[(open->count - 1) / 64] >> (open->count - 1) % 64 & 1;
+}
+
+// The offset behind a number, `true`, `false` or `null`, or cjson_invalid.
+static inline ptrdiff_t cjson_scalar_end(const uint8_t *bytes, size_t count, size_t at) {
+    size_t left = count - at;
+    switch (bytes[at]) {
+    case 't': return left >= 4 && !memcmp(bytes + at, "true", 4) ? (ptrdiff_t)at + 4 : cjson_invalid;
+    case 'f': return left >= 5 && !memcmp(bytes + at, "false", 5) ? (ptrdiff_t)at + 5 : cjson_invalid;
+    case 'n': return left >= 4 && !memcmp(bytes + at, "null", 4) ? (ptrdiff_t)at + 4 : cjson_invalid;
+    default: return cjson_number_end(bytes, count, at);
+    }
+}
+
+// The offset of the first byte that is no white space, or `count`.
+static inline size_t cjson_skip_space(const uint8_t *bytes, size_t count, size_t at) {
+    while (at < count && (bytes[at] == ' ' || bytes[at] == '\n' || bytes[at] == '\r' || bytes[at] == '\t')) at++;
+    return at;
+}
+
+// What `cjson_value_end` does, once for any processor and once for those that do more.
+CJSON_INLINE ptrdiff_t cjson_walk(const uint8_t *bytes, size_t count, size_t room, const uint8_t *word,
+                                  size_t word_length, int *found, int is_wide) {
+    cjson_stack open;
+    open.count = 0;
+    const uint8_t *at = bytes, *const behind_all = bytes + count;
+    ptrdiff_t length;
+    uint8_t byte;
+
+// The next byte that is no white space. Mostly there is none before it, or one.
+#define CJSON_NEXT()                                                                                                   \
+    do {                                                                                                               \
+        if (at == behind_all) return cjson_unterminated;                                                               \
+        byte = *at;                                                                                                    \
+        if (byte <= ' ') {                                                                                             \
+            at++;                                                                                                      \
+            if (byte != ' ' || at == behind_all || (byte = *at) <= ' ') {                                              \
+                at--;                                                                                                  \
+                at += cjson_skip_space(at, (size_t)(behind_all - at), 0);                                              \
+                if (at == behind_all) return cjson_unterminated;                                                       \
+                byte = *at;                                                                                            \
+            }                                                                                                          \
+        }                                                                                                              \
+    } while (0)
 
 value:
-    at = cjson_skip_space(bytes, count, at);
-    if (at >= count) return cjson_unterminated;
-    switch (bytes[at]) {
-    case '"':
-        end = cjson_string_end(bytes + at + 1, count - at - 1);
-        if (end < 0) return end;
-        at += (size_t)end + 2;
-        break;
-    case '{':
-    case '[':
-        if (open >= room || open >= cjson_maximum_depth) return cjson_invalid;
-        is_object = bytes[at] == '{';
-        if (is_object) {
-            kinds[open / 64] |= (uint64_t)1 << open % 64;
-        } else {
-            kinds[open / 64] &= ~((uint64_t)1 << open % 64);
+    CJSON_NEXT();
+have_value:
+    if (byte == '"') {
+        at++;
+        length = cjson_short_string_end(at, (size_t)(behind_all - at));
+        if (length < 0) {
+            length = cjson_long_string_end(at, (size_t)(behind_all - at), is_wide);
+            if (length < 0) return length;
         }
-        open++;
-        at = cjson_skip_space(bytes, count, at + 1);
-        if (at >= count) return cjson_unterminated;
-        if (bytes[at] == (is_object ? '}' : ']')) goto close;
-        if (is_object) goto key;
-        goto value;
-    case 't':
-        if (count - at < 4 || memcmp(bytes + at, "true", 4)) return cjson_invalid;
-        at += 4;
-        break;
-    case 'f':
-        if (count - at < 5 || memcmp(bytes + at, "false", 5)) return cjson_invalid;
-        at += 5;
-        break;
-    case 'n':
-        if (count - at < 4 || memcmp(bytes + at, "null", 4)) return cjson_invalid;
-        at += 4;
-        break;
-    default:
-        end = cjson_number_end(bytes, count, at);
-        if (end < 0) return end;
-        at = (size_t)end;
+        at += length + 1;
+    } else if (byte == '{') {
+        if (!cjson_push(&open, 1, room)) return cjson_invalid;
+        at++;
+        CJSON_NEXT();
+        if (byte != '}') goto have_key;
+        goto close;
+    } else if (byte == '[') {
+        if (!cjson_push(&open, 0, room)) return cjson_invalid;
+        at++;
+        CJSON_NEXT();
+        if (byte != ']') goto have_value;
+        goto close;
+    } else {
+        length = cjson_scalar_end(at, (size_t)(behind_all - at), 0);
+        if (length < 0) return length;
+        at += length;
     }
+    if (open.count == 0) return at - bytes;
 
 behind:
-    if (open == 0) return (ptrdiff_t)at;
-    at = cjson_skip_space(bytes, count, at);
-    if (at >= count) return cjson_unterminated;
-    if (bytes[at] == ',') {
+    CJSON_NEXT();
+    if (byte == ',') {
         at++;
-        if (!is_object) goto value;
-        at = cjson_skip_space(bytes, count, at);
-        goto key;
+        if (!open.is_object) goto value;
+        CJSON_NEXT();
+        goto have_key;
     }
-    if (bytes[at] != (is_object ? '}' : ']')) return cjson_invalid;
+    if (byte != (open.is_object ? '}' : ']')) return cjson_invalid;
 
 close:
     at++;
-    open--;
-    is_object = open > 0 && (kinds[(open - 1) / 64] >> (open - 1) % 64 & 1);
+    cjson_pop(&open);
+    if (open.count == 0) return at - bytes;
     goto behind;
 
-key:
-    if (at >= count) return cjson_unterminated;
-    if (bytes[at] != '"') return cjson_invalid;
-    end = cjson_string_end(bytes + at + 1, count - at - 1);
-    if (end < 0) return end;
-    if (found && (size_t)end >= word_length) {
-        const uint8_t *name = bytes + at + 1;
-        if ((size_t)end == word_length ? !memcmp(name, word, word_length) : memchr(name, '\\', (size_t)end) != NULL) {
-            *found = 1;
-        }
+have_key:
+    if (byte != '"') return cjson_invalid;
+    at++;
+    length = cjson_short_string_end(at, (size_t)(behind_all - at));
+    if (length < 0) {
+        length = cjson_long_string_end(at, (size_t)(behind_all - at), is_wide);
+        if (length < 0) return length;
+        if (found && (size_t)length > word_length && memchr(at, '\\', (size_t)length) != NULL) *found = 1;
     }
-    at = cjson_skip_space(bytes, count, at + (size_t)end + 2);
-    if (at >= count) return cjson_unterminated;
-    if (bytes[at] != ':') return cjson_invalid;
+    if ((size_t)length == word_length && found && !memcmp(at, word, word_length)) *found = 1;
+    at += length + 1;
+    CJSON_NEXT();
+    if (byte != ':') return cjson_invalid;
     at++;
     goto value;
+#undef CJSON_NEXT
+}
+
+#if defined(CJSON_HAS_WIDE)
+CJSON_WIDE static ptrdiff_t cjson_value_end_wide(const uint8_t *bytes, size_t count, size_t room, const uint8_t *word,
+                                                 size_t word_length, int *found) {
+    return cjson_walk(bytes, count, room, word, word_length, found, 1);
+}
+#endif
+
+/// Finds the end of a JSON value, validating all of it.
+///
+/// `room` is how many containers may be open in it, at most `cjson_maximum_depth`. `found`, unless it is NULL, is set
+/// when an object in the value has a key that is `word`, or that has an escape and so may be it. Returns the offset
+/// behind the value, or one of the negative values above.
+static inline ptrdiff_t cjson_value_end(const uint8_t *bytes, size_t count, size_t room, const uint8_t *word,
+                                        size_t word_length, int *found) {
+#if defined(CJSON_HAS_WIDE)
+    if (cjson_is_wide()) return cjson_value_end_wide(bytes, count, room, word, word_length, found);
+#endif
+    return cjson_walk(bytes, count, room, word, word_length, found, 0);
 }
 
 /// A member of an object, counted from the text's first byte.
@@ -325,6 +446,8 @@ typedef struct {
     // Behind its opening quote.
     size_t key;
     size_t key_count;
+    // Whether there is an escape in the key.
+    int is_escaped;
     size_t value;
     // Behind its value.
     size_t end;
@@ -332,8 +455,8 @@ typedef struct {
 
 /// Reads the next member of an object, validating all of it.
 ///
-/// `at` is behind the object's opening brace for the first member and behind the one before for others, and is moved on.
-/// The rest is as `cjson_value_end` has it, for the member's value. Returns 1, 0 behind the closing brace, or
+/// `at` is behind the object's opening brace for the first member and behind the one before for others, and is moved
+/// on. The rest is as `cjson_value_end` has it, for the member's value. Returns 1, 0 behind the closing brace, or
 /// `cjson_invalid`.
 static inline int cjson_next_member(const uint8_t *bytes, size_t count, size_t *at, int is_first, size_t room,
                                     const uint8_t *word, size_t word_length, int *found, cjson_member *member) {
@@ -349,14 +472,28 @@ static inline int cjson_next_member(const uint8_t *bytes, size_t count, size_t *
     }
     if (place >= count || bytes[place] != '"') return cjson_invalid;
     member->key = place + 1;
-    ptrdiff_t end = cjson_string_end(bytes + place + 1, count - place - 1);
-    if (end < 0) return cjson_invalid;
+    member->is_escaped = 0;
+    ptrdiff_t end = cjson_short_string_end(bytes + place + 1, count - place - 1);
+    if (end < 0) {
+        end = cjson_long_string_end(bytes + place + 1, count - place - 1, cjson_is_wide());
+        if (end < 0) return cjson_invalid;
+        member->is_escaped = memchr(bytes + place + 1, '\\', (size_t)end) != NULL;
+    }
     member->key_count = (size_t)end;
     place = cjson_skip_space(bytes, count, place + (size_t)end + 2);
     if (place >= count || bytes[place] != ':') return cjson_invalid;
     place = cjson_skip_space(bytes, count, place + 1);
     member->value = place;
-    end = cjson_value_end(bytes + place, count - place, room, word, word_length, found);
+    if (place >= count) return cjson_invalid;
+    uint8_t first = bytes[place];
+    if (first == '"') {
+        end = cjson_string_end(bytes + place + 1, count - place - 1) + 2;
+        if (end < 2) return cjson_invalid;
+    } else if (first == '{' || first == '[') {
+        end = cjson_value_end(bytes + place, count - place, room, word, word_length, found);
+    } else {
+        end = cjson_scalar_end(bytes + place, count - place, 0);
+    }
     if (end < 0) return cjson_invalid;
     *at = member->end = place + (size_t)end;
     return 1;

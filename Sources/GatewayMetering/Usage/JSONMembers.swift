@@ -24,9 +24,9 @@ enum JSONMembers {
             let read = cjson_next_member(base, bytes.count, &at, isFirst, room, nil, 0, nil, &member)
             guard read >= 0 else { return nil }
             if read == 0 { return at }
+            guard member.is_escaped == 0 else { return nil }
             isFirst = 0
             let name = UnsafeRawBufferPointer(rebasing: bytes[member.key..<member.key + member.key_count])
-            guard ByteSearch.first(UInt8(ascii: "\\"), name, from: 0) == nil else { return nil }
             body(name, UnsafeRawBufferPointer(rebasing: bytes[member.value..<member.end]))
         }
     }

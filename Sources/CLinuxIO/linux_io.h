@@ -15,12 +15,13 @@ static const unsigned linux_writable = EPOLLOUT;
 static const unsigned linux_hung_up = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 static const unsigned linux_edge_triggered = EPOLLET;
 
-// Sets from which length on memory is the system's again as soon as it is free, and how much free memory at a heap's end
-// is kept.
-static inline void linux_keep_memory(int largest, int end) {
+// Sets from which length on memory is the system's again as soon as it is free, how much free memory at a heap's end is
+// kept, and how many heaps threads share.
+static inline void linux_keep_memory(int largest, int end, int heaps) {
 #if defined(__GLIBC__)
     mallopt(M_MMAP_THRESHOLD, largest);
     mallopt(M_TRIM_THRESHOLD, end);
+    mallopt(M_ARENA_MAX, heaps);
 #endif
 }
 

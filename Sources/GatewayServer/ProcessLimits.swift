@@ -9,6 +9,9 @@ enum ProcessLimits {
     private static let largestKept: Int32 = 512 << 10
     /// So much free memory at a heap's end is kept.
     private static let keptAtEnd: Int32 = 2 << 20
+    /// One for each event loop, and some for all other threads. Those come and go with the load: with a heap for each, as
+    /// glibc would have it, memory grows with the most that ever ran at once.
+    private static let heaps = Int32(clamping: ProcessInfo.processInfo.activeProcessorCount + 2)
 
     /// Raises the soft limit of open files to the hard one, since each stream takes two, and keeps a reader that goes
     /// away from ending the process.
@@ -16,7 +19,7 @@ enum ProcessLimits {
     /// glibc keeps more free memory the larger the pieces are that it has seen, so that a few long bodies would make
     /// every heap larger for good; a limit that is set stays (mallopt(3)).
     static func prepare() {
-        linux_keep_memory(Self.largestKept, Self.keptAtEnd)
+        linux_keep_memory(Self.largestKept, Self.keptAtEnd, Self.heaps)
         var limit = rlimit()
         if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max {
             limit.rlim_cur = limit.rlim_max

@@ -155,7 +155,9 @@ package final class SpendControl: Sendable {
         // What is left once the share is counted: requests that ended since the check may have been booked.
         var latest: SpendVerdict?
         func remaining() -> Money? {
-            latest = self.services.guardian.known(caller)?.verdict(caller, self.rules, requestID: requestID)
+            if allowance.currency?.isCurrent != true {
+                latest = self.services.guardian.known(caller)?.verdict(caller, self.rules, requestID: requestID)
+            }
             if hasWaited { return nil }
             if case .allowed(let now)? = latest { return now.remaining }
             return allowance.remaining
@@ -262,6 +264,9 @@ package final class SpendControl: Sendable {
 
     private struct PriceKey: Hashable {
         let upstream, upstreamModel, modelID: String
+
+        /// Few upstreams take the same name for different models.
+        func hash(into hasher: inout Hasher) { hasher.combine(self.upstreamModel) }
     }
 }
 

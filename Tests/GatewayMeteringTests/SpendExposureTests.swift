@@ -472,7 +472,7 @@ struct SpendNearLimitTests {
             let member = Principal(subject: "u", groups: ["g", "h"])
             shop.store.set(.reading, .failing(.unavailable("gone")))
             let allowance = try await self.allowance(control, member)
-            #expect(allowance.headers.isEmpty)
+            #expect(allowance.headers.pairs.isEmpty)
             let outcomes = Outcomes()
             self.reserve(control, member, allowance, 100, into: outcomes)
             let grant = try #require(outcomes.grants.first)

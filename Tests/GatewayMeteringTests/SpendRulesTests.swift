@@ -208,7 +208,7 @@ struct SpendRulesTests {
             [Fixtures.limit(.organization, .daily, 0), Fixtures.limit(.user("u"), .daily, nil)],
             spend: [.daily: .max])
         let allowance = try self.allowance(state)
-        #expect(allowance.headers.isEmpty)
+        #expect(allowance.headers.pairs.isEmpty)
         #expect(allowance.remaining == nil)
     }
 
@@ -218,7 +218,7 @@ struct SpendRulesTests {
             [Fixtures.limit(.user("u"), .daily, 100), Fixtures.limit(.user("u"), .monthly, 100_000)],
             spend: [.daily: Fixtures.cents(10), .monthly: Fixtures.cents(99_950)])
         #expect(try self.allowance(state).remaining == Money(cents: 50))
-        #expect(try self.allowance(state).headers.contains { $0.value == "0.99" })
+        #expect(try self.allowance(state).headers.pairs.contains { $0.value == "0.99" })
     }
 
     // MARK: Which limit is described
@@ -359,14 +359,14 @@ struct SpendRulesTests {
             "anthropic-ratelimit-unified-representative-claim: overage",
             "anthropic-ratelimit-unified-overage-status: \(status)",
         ]
-        #expect(self.lines(try self.allowance(state).headers) == expected)
+        #expect(self.lines(try self.allowance(state).headers.pairs) == expected)
     }
 
     @Test("say nothing to a developer without a finite limit")
     func noHeaders() throws {
-        #expect(try self.allowance(SpendState()).headers.isEmpty)
+        #expect(try self.allowance(SpendState()).headers.pairs.isEmpty)
         let pooled = Fixtures.state([Fixtures.limit(.group("g"), .monthly, nil, pool: 1000)], pools: ["g": 0])
-        #expect(try self.allowance(pooled, groups: ["g"]).headers.isEmpty)
+        #expect(try self.allowance(pooled, groups: ["g"]).headers.pairs.isEmpty)
     }
 
     @Test("warn of a pool that runs out, when it is the last one and fuller than the developer's own limit")
@@ -378,7 +378,7 @@ struct SpendRulesTests {
             if let second { limits.append(Fixtures.limit(.group("h"), .monthly, nil, pool: second)) }
             let state = Fixtures.state(
                 limits, spend: [.daily: Fixtures.cents(own)], pools: ["g": Fixtures.cents(spend), "h": 0])
-            return self.lines(try self.allowance(state, groups: ["g", "h"]).headers)
+            return self.lines(try self.allowance(state, groups: ["g", "h"]).headers.pairs)
         }
         let pool = try headers(960, own: 80)
         #expect(

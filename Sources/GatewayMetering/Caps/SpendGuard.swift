@@ -30,11 +30,22 @@ package final class SpendGuard: Sendable {
         /// The store did not answer the last query: checks fail at once until a probe has succeeded.
         var isDown = false
         /// By principal.
-        var readings: [String: SpendReading] = [:]
+        private(set) var readings: [String: SpendReading] = [:]
         /// Booked while the query under way has been running: it may not have seen that.
         var booked = SpendTotals()
         /// Raised when limits change: what was asked before is not kept.
         var version = 0
+
+        mutating func keep(_ reading: SpendReading, of principal: String) {
+            self.readings.updateValue(reading, forKey: principal)?.supersede()
+        }
+
+        mutating func forget(where isForgotten: (SpendReading) -> Bool = { _ in true }) {
+            for (principal, reading) in self.readings where isForgotten(reading) {
+                self.readings[principal] = nil
+                reading.supersede()
+            }
+        }
     }
 
     package enum Answer: Sendable {
@@ -96,7 +107,7 @@ package final class SpendGuard: Sendable {
     /// Limits have changed: nothing that is known counts any more.
     package func forget() {
         self.state.withLock { state in
-            state.readings.removeAll()
+            state.forget()
             state.version += 1
         }
     }
@@ -108,10 +119,10 @@ package final class SpendGuard: Sendable {
             if state.isAsking { state.booked.merge(totals) }
             if totals.pools.isEmpty {
                 for principal in totals.spend.keys {
-                    if let reading = state.readings[principal] { state.readings[principal] = reading.merging(totals) }
+                    if let reading = state.readings[principal] { state.keep(reading.merging(totals), of: principal) }
                 }
             } else {
-                state.readings = state.readings.mapValues { $0.merging(totals) }
+                for (principal, reading) in state.readings { state.keep(reading.merging(totals), of: principal) }
             }
         }
     }
@@ -147,7 +158,7 @@ package final class SpendGuard: Sendable {
         self.state.withLock { state in
             guard state.version == renewal.version else { return }
             for caller in renewal.callers {
-                state.readings[caller.principal] = self.reading(found, caller, now)
+                state.keep(self.reading(found, caller, now), of: caller.principal)
             }
         }
     }
@@ -185,7 +196,7 @@ package final class SpendGuard: Sendable {
         let now = ContinuousClock.now
         return self.state.withLock { state in
             if state.readings.count > Self.maximumReadings {
-                state.readings = state.readings.filter { $0.value.readAt + Self.freshness > now }
+                state.forget { $0.readAt + Self.freshness <= now }
             }
             let isCurrent = state.version == version
             var found = found
@@ -198,7 +209,7 @@ package final class SpendGuard: Sendable {
                     return (waiting, reading)
                 }
                 let reading = self.reading(found, caller, now)
-                if isCurrent { state.readings[caller.principal] = reading }
+                if isCurrent { state.keep(reading, of: caller.principal) }
                 return (waiting, reading)
             }
         }
@@ -215,7 +226,7 @@ package final class SpendGuard: Sendable {
         let late = self.state.withLock { state -> [Waiting] in
             state.isDown = true
             state.isAsking = false
-            state.readings.removeAll()
+            state.forget()
             let late = state.waiting
             state.waiting = []
             return late

@@ -16,6 +16,17 @@ package final class SpendReading: Sendable {
         }
     }
 
+    /// Whether it still is what is known of the developer.
+    package final class Currency: Sendable {
+        private let isOver = Atomic(false)
+
+        fileprivate init() {}
+
+        package var isCurrent: Bool { !self.isOver.load(ordering: .sequentiallyConsistent) }
+
+        fileprivate func end() { self.isOver.store(true, ordering: .sequentiallyConsistent) }
+    }
+
     package let state: SpendState
     let groups: [String]
     let readAt: ContinuousClock.Instant
@@ -24,6 +35,7 @@ package final class SpendReading: Sendable {
     /// What the developer's requests may still add.
     let exposure: SpendExposure.Counter
     private let allowance = AtomicLazyReference<Allowance>()
+    private let currency = Currency()
 
     init(
         _ state: SpendState, groups: [String], readAt: ContinuousClock.Instant, exposure: SpendExposure.Counter,
@@ -33,6 +45,9 @@ package final class SpendReading: Sendable {
         self.readAt = readAt
         self.exposure = exposure
     }
+
+    /// Something else is known from now on.
+    func supersede() { self.currency.end() }
 
     /// Whether a check at this moment may use it: within the millisecond, and longer only where so many checks come that
     /// each millisecond would see a query.
@@ -58,6 +73,7 @@ package final class SpendReading: Sendable {
         // A refusal names its request, and there are few of them.
         if case .allowed(var allowance) = verdict {
             allowance.exposure = self.exposure
+            allowance.currency = self.currency
             verdict = .allowed(allowance)
             _ = self.allowance.storeIfNil(Allowance(rules, allowance))
         }

@@ -12,9 +12,11 @@ package enum SpendVerdict: Sendable {
 /// What a request that may begin has to know.
 package struct SpendAllowance: Sendable {
     /// For good answers; empty without a finite limit.
-    package var headers: [(name: String, value: String)] = []
+    package var headers = FieldBlock()
     /// What the developer's requests may still add; `nil` when the limits could not be read and requests pass unchecked.
     package var exposure: SpendExposure.Counter?
+    /// Of what it follows from.
+    package var currency: SpendReading.Currency?
     /// What the tightest of the developer's own limits leaves; `nil` without a finite one.
     package var remaining: Money?
     /// Largest first.
@@ -60,7 +62,7 @@ package struct SpendRules: Sendable, Equatable {
         allowance.caps = caps
         allowance.remaining = caps.compactMap(\.remaining).min()
         allowance.pools = pools
-        allowance.headers = Self.headers(caps, pools, now: now)
+        allowance.headers = FieldBlock(Self.headers(caps, pools, now: now))
         return .allowed(allowance)
     }
 

@@ -54,74 +54,101 @@ package enum UsageReader {
     package static let maximumTokens = 100_000_000
     package static let maximumWebSearches = 10_000
 
-    /// The members of a `usage` object that count.
-    private struct Members {
-        var input: JSONValue?
-        var output: JSONValue?
-        var cacheRead: JSONValue?
-        var cacheWrite: JSONValue?
-        var cacheWrite5m: JSONValue?
-        var cacheWrite1h: JSONValue?
-        var webSearches: JSONValue?
-        var speed: JSONValue?
+    /// What a member says of a count.
+    private enum Count {
+        case missing
+        case null
+        case known(Int)
+        case unusable
 
-        init(_ object: JSONObject) {
-            self.input = object["input_tokens"]
-            self.output = object["output_tokens"]
-            self.cacheRead = object["cache_read_input_tokens"]
-            self.cacheWrite = object["cache_creation_input_tokens"]
-            let split = object["cache_creation"]?.object
-            self.cacheWrite5m = split?["ephemeral_5m_input_tokens"]
-            self.cacheWrite1h = split?["ephemeral_1h_input_tokens"]
-            self.webSearches = object["server_tool_use"]?["web_search_requests"]
-            self.speed = object["speed"]
+        /// A fraction is rounded up; nothing negative, infinite or above the maximum is a count.
+        init(_ value: JSONValue?, maximum: Int) {
+            switch value {
+            case nil: self = .missing
+            case .null?: self = .null
+            case let value?:
+                guard let number = value.number, number >= 0, number <= Double(maximum) else {
+                    self = .unusable
+                    return
+                }
+                self = .known(Int(number.rounded(.up)))
+            }
         }
 
-        private init() {}
+        /// The same of a value's text.
+        init(_ text: UnsafeRawBufferPointer, maximum: Int) {
+            var number = 0
+            for byte in text {
+                // Whatever is no plain number is read as a whole.
+                guard (0x30...0x39).contains(byte), text.count < 16 else {
+                    self = (try? JSONValue(parsing: Array(text))).map { Count($0, maximum: maximum) } ?? .unusable
+                    return
+                }
+                number = number &* 10 &+ Int(byte &- 0x30)
+            }
+            self = number <= maximum ? .known(number) : .unusable
+        }
+    }
+
+    /// The members of a `usage` object that count.
+    private struct Members {
+        var input = Count.missing
+        var output = Count.missing
+        var cacheRead = Count.missing
+        var cacheWrite = Count.missing
+        var cacheWrite5m = Count.missing
+        var cacheWrite1h = Count.missing
+        var webSearches = Count.missing
+        var isFast = false
+
+        init(_ object: JSONObject) {
+            func tokens(_ value: JSONValue?) -> Count { Count(value, maximum: UsageReader.maximumTokens) }
+            self.input = tokens(object["input_tokens"])
+            self.output = tokens(object["output_tokens"])
+            self.cacheRead = tokens(object["cache_read_input_tokens"])
+            self.cacheWrite = tokens(object["cache_creation_input_tokens"])
+            let split = object["cache_creation"]?.object
+            self.cacheWrite5m = tokens(split?["ephemeral_5m_input_tokens"])
+            self.cacheWrite1h = tokens(split?["ephemeral_1h_input_tokens"])
+            self.webSearches = Count(
+                object["server_tool_use"]?["web_search_requests"], maximum: UsageReader.maximumWebSearches)
+            self.isFast = object["speed"] == "fast"
+        }
 
         /// Reads a text in place; `nil` when it is none of an object, or has to be parsed as a whole.
         init?(_ text: UnsafeRawBufferPointer) {
             var (split, tools): (UnsafeRawBufferPointer?, UnsafeRawBufferPointer?) = (nil, nil)
-            var members = Members()
+            var speed: UnsafeRawBufferPointer?
+            func tokens(_ text: UnsafeRawBufferPointer) -> Count { Count(text, maximum: UsageReader.maximumTokens) }
             let end = JSONMembers.visit(text, room: 32) { name, value in
                 switch name.count {
-                case 5 where name.equals("speed"): members.speed = Self.value(value)
-                case 12 where name.equals("input_tokens"): members.input = Self.value(value)
-                case 13 where name.equals("output_tokens"): members.output = Self.value(value)
+                case 5 where name.equals("speed"): speed = value
+                case 12 where name.equals("input_tokens"): self.input = tokens(value)
+                case 13 where name.equals("output_tokens"): self.output = tokens(value)
                 case 14 where name.equals("cache_creation"): split = value
                 case 15 where name.equals("server_tool_use"): tools = value
-                case 23 where name.equals("cache_read_input_tokens"): members.cacheRead = Self.value(value)
-                case 27 where name.equals("cache_creation_input_tokens"): members.cacheWrite = Self.value(value)
+                case 23 where name.equals("cache_read_input_tokens"): self.cacheRead = tokens(value)
+                case 27 where name.equals("cache_creation_input_tokens"): self.cacheWrite = tokens(value)
                 default: break
                 }
             }
             guard end == text.count else { return nil }
+            if let speed { self.isFast = speed.equals("\"fast\"") || (try? JSONValue(parsing: Array(speed))) == "fast" }
             if let split, split.first == UInt8(ascii: "{") {
                 let end = JSONMembers.visit(split) { name, value in
-                    if name.equals("ephemeral_5m_input_tokens") { members.cacheWrite5m = Self.value(value) }
-                    if name.equals("ephemeral_1h_input_tokens") { members.cacheWrite1h = Self.value(value) }
+                    if name.equals("ephemeral_5m_input_tokens") { self.cacheWrite5m = tokens(value) }
+                    if name.equals("ephemeral_1h_input_tokens") { self.cacheWrite1h = tokens(value) }
                 }
                 guard end != nil else { return nil }
             }
             if let tools, tools.first == UInt8(ascii: "{") {
                 let end = JSONMembers.visit(tools) { name, value in
-                    if name.equals("web_search_requests") { members.webSearches = Self.value(value) }
+                    if name.equals("web_search_requests") {
+                        self.webSearches = Count(value, maximum: UsageReader.maximumWebSearches)
+                    }
                 }
                 guard end != nil else { return nil }
             }
-            self = members
-        }
-
-        private static func value(_ text: UnsafeRawBufferPointer) -> JSONValue? {
-            var number = 0
-            for byte in text.prefix(16) {
-                // Whatever is no plain number is read as a whole.
-                guard (0x30...0x39).contains(byte), text.count < 16 else {
-                    return try? JSONValue(parsing: Array(text))
-                }
-                number = number &* 10 &+ Int(byte &- 0x30)
-            }
-            return .integer(number)
         }
     }
 
@@ -165,16 +192,9 @@ package enum UsageReader {
         case .start: break
         case .delta: if let output { partial.output = max(output, partial.output ?? 0) }
         }
-        partial.webSearches = max(
-            partial.webSearches, Self.count(members.webSearches?.number, maximum: Self.maximumWebSearches) ?? 0)
-        if place != .delta { partial.isFast = members.speed == "fast" }
+        if case .known(let count) = members.webSearches { partial.webSearches = max(partial.webSearches, count) }
+        if place != .delta { partial.isFast = members.isFast }
         return true
-    }
-
-    /// - Returns: `nil` when it is no usable count.
-    private static func count(_ value: Double?, maximum: Int) -> Int? {
-        guard let value, value >= 0, value <= Double(maximum) else { return nil }
-        return Int(value.rounded(.up))
     }
 
     private struct Counts {
@@ -185,12 +205,15 @@ package enum UsageReader {
             self.nullKeeps = nullKeeps
         }
 
-        mutating func read(_ value: JSONValue?) -> Int? {
-            guard let value else { return nil }
-            if value == .null, self.nullKeeps { return nil }
-            let count = UsageReader.count(value.number, maximum: UsageReader.maximumTokens)
-            if count == nil { self.areUsable = false }
-            return count
+        mutating func read(_ count: Count) -> Int? {
+            switch count {
+            case .missing: return nil
+            case .known(let count): return count
+            case .null where self.nullKeeps: return nil
+            case .null, .unusable:
+                self.areUsable = false
+                return nil
+            }
         }
     }
 }

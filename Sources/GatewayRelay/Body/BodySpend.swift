@@ -6,7 +6,8 @@ internal import GatewayProviders
 
 /// What a request body says about its cost, read from a scan that lists members.
 struct BodySpend {
-    private static let promptKeys: [BodyMember.Key] = [.messages, .system, .tools]
+    private static func isPrompt(_ key: BodyMember.Key) -> Bool { key == .messages || key == .system || key == .tools }
+
     /// A tag is a short word; a longer value is none.
     private static let tagsLimit = 1 << 14
 
@@ -20,9 +21,13 @@ struct BodySpend {
 
     /// The prompt's tokens by its length: a quarter of the bytes of `messages`, `system` and `tools`.
     var promptTokens: Int {
-        let prompt = self.members.filter { Self.promptKeys.contains($0.key) }
-        let bytes = prompt.reduce(2 + max(0, prompt.count - 1)) { $0 + $1.range.count }
-        return (bytes + 3) / 4
+        var bytes = 2
+        var count = 0
+        for member in self.members where Self.isPrompt(member.key) {
+            bytes += member.range.count
+            count += 1
+        }
+        return (bytes + max(0, count - 1) + 3) / 4
     }
 
     /// `max_tokens`; `nil` when it is missing or no count.
@@ -41,7 +46,7 @@ struct BodySpend {
     /// A body with the model and the prompt alone, for counting.
     var countable: [UInt8] {
         var out: [UInt8] = [0x7B]
-        for member in self.members where member.key == .model || Self.promptKeys.contains(member.key) {
+        for member in self.members where member.key == .model || Self.isPrompt(member.key) {
             if out.count > 1 { out.append(0x2C) }
             out += self.body.bytes(member.range)
         }

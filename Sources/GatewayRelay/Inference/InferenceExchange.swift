@@ -685,7 +685,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
     private func beginMetering(_ lines: inout FieldLines) {
         self.recorder.beganAnswer()
         guard let ticket else { return }
-        for header in ticket.allowance.headers { lines.add(name: header.name, header.value) }
+        lines.add(ticket.allowance.headers)
         ticket.begin(
             self.isEventStream ? .events : .json, upstream: self.currentUpstream.name,
             upstreamModel: self.candidates[self.next].model)

@@ -60,6 +60,12 @@ extension SpendEntry {
         let principal, model, upstream, upstreamModel: String
         let billingGroup, pool: String?
         let isExposed: Bool
+
+        /// Few kinds differ in the rest only.
+        package func hash(into hasher: inout Hasher) {
+            hasher.combine(self.principal)
+            hasher.combine(self.model)
+        }
     }
 
     /// `nil` for an entry that stays by itself, because something is still to be settled or decided for it.
@@ -75,7 +81,8 @@ extension SpendEntry {
     package mutating func merge(_ other: SpendEntry) {
         self.at = min(self.at, other.at)
         self.requests += other.requests
-        self.requestIDs += other.requestIDs.prefix(max(0, Self.listedRequests - self.requestIDs.count))
+        let room = Self.listedRequests - self.requestIDs.count
+        if room > 0 { self.requestIDs += other.requestIDs.prefix(room) }
         func add(_ sum: inout Int, _ value: Int) {
             let (result, overflow) = sum.addingReportingOverflow(value)
             sum = overflow ? .max : result

@@ -261,6 +261,7 @@ let package = Package(
                 "GatewayServer", "GatewayConfig", "GatewayCore", "GatewayIdentity", "GatewayProviders",
                 "GatewayTelemetry", "TestSupport",
                 log,
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: strict),
         .testTarget(

@@ -6,7 +6,6 @@ internal import GatewayCore
 internal import GatewayProviders
 internal import GatewayTelemetry
 internal import Logging
-internal import Synchronization
 internal import UnixSignals
 
 /// `claude gateway`: boot, serve until a signal, drain. Everything it says goes to standard error.
@@ -58,6 +57,13 @@ package enum GatewayCommand {
         reloading source: ConfigurationSource? = nil,
         watches: Bool = false,
     ) async -> Ending {
+        let desk = await SignalDesk(console.log) { signal in
+            console.writer.close()
+            // As a shell has it of a process that a signal has ended.
+            _exit(128 + signal.rawValue)
+        }
+        let signals = Task { await desk.run() }
+        defer { signals.cancel() }
         let gateway: Gateway
         do {
             gateway = try await Gateway.start(
@@ -76,67 +82,32 @@ package enum GatewayCommand {
         let reloader = source.map { Reloader(gateway: gateway, source: $0, audit: gateway.audit, log: console.log) }
         let watcher = watches ? reloader.map { reloader in Task { await reloader.watch() } } : nil
         defer { watcher?.cancel() }
-        return await self.untilSignalled(gateway, console, reloader)
+        let signal = await desk.untilEnd {
+            guard let reloader else {
+                console.log.info("SIGHUP received: there is nothing to reload")
+                return
+            }
+            Task { await reloader.reload(because: "SIGHUP") }
+        }
+        guard let signal else { return .stopped }
+        return await self.drain(gateway, console, signal) { desk.isHurried }
     }
 
-    /// The first signal begins the drain, the second ends it at once.
-    private static func untilSignalled(_ gateway: Gateway, _ console: Console, _ reloader: Reloader?) async -> Ending {
-        let hurry = Flag()
-        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
-        let (first, begin) = AsyncStream.makeStream(of: UnixSignal.self)
-        return await withTaskGroup(of: Ending?.self) { group in
-            group.addTask {
-                var isDraining = false
-                for await signal in signals {
-                    if signal == .sighup {
-                        if let reloader, !isDraining {
-                            Task { await reloader.reload(because: "SIGHUP") }
-                        } else {
-                            console.log.info("SIGHUP received: there is nothing to reload")
-                        }
-                    } else if isDraining {
-                        console.log.warning("\(signal) received while shutting down: open requests are closed now")
-                        hurry.raise()
-                    } else {
-                        isDraining = true
-                        begin.yield(signal)
-                    }
-                }
-                return nil
-            }
-            group.addTask {
-                guard let signal = await first.first(where: { _ in true }) else { return nil }
-                let limit = console.drainLimit
-                console.log.info(
-                    "\(signal) received: shutting down. Refusing new requests; open requests get up to \(limit) to finish (set by CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS)"
-                )
-                let cut = await gateway.stop(within: limit) { hurry.isRaised }
-                guard cut > 0 else {
-                    console.log.info("shutdown complete: every open request finished, none was cut")
-                    return .stopped
-                }
-                console.log.warning(
-                    "shutdown complete: \(cut) request(s) still open were cut. Raise CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS and the orchestrator's grace period together to give streams longer"
-                )
-                return .cutRequests(cut)
-            }
-            for await ending in group {
-                guard let ending else { continue }
-                group.cancelAll()
-                return ending
-            }
+    private static func drain(
+        _ gateway: Gateway, _ console: Console, _ signal: UnixSignal, isHurried: @escaping @Sendable () -> Bool,
+    ) async -> Ending {
+        let limit = console.drainLimit
+        console.log.info(
+            "\(signal) received: shutting down. Refusing new requests; open requests get up to \(limit) to finish (set by CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS)"
+        )
+        let cut = await gateway.stop(within: limit, isHurried: isHurried)
+        guard cut > 0 else {
+            console.log.info("shutdown complete: every open request finished, none was cut")
             return .stopped
         }
-    }
-}
-
-/// Something that happens once.
-private final class Flag: Sendable {
-    private let value = Atomic(false)
-
-    var isRaised: Bool { self.value.load(ordering: .relaxed) }
-
-    func raise() {
-        self.value.store(true, ordering: .relaxed)
+        console.log.warning(
+            "shutdown complete: \(cut) request(s) still open were cut. Raise CLAUDE_GATEWAY_DRAIN_TIMEOUT_MS and the orchestrator's grace period together to give streams longer"
+        )
+        return .cutRequests(cut)
     }
 }

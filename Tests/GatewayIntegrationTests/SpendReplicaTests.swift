@@ -131,7 +131,7 @@ struct SpendReplicaTests {
             }
             group.addTask {
                 try? await Task.sleep(for: .milliseconds(400))
-                try? await replicas[2].end(SIGKILL)
+                _ = try? await replicas[2].end(SIGKILL)
                 return (0, 0)
             }
             return await group.reduce(into: [(person: Int, status: Int?)]()) { $0.append($1) }
@@ -304,7 +304,7 @@ struct SpendReplicaTests {
                         let victim = replicas.withLock { $0[2] }
                         let now = ContinuousClock.now
                         killed.withLock { $0 = true }
-                        try? await victim.end(SIGKILL)
+                        _ = try? await victim.end(SIGKILL)
                         let late = recent.withLock { $0.filter { $0.at > now - .milliseconds(500) } }
                         lost.withLock { lost in for entry in late { lost.insert("r-\(entry.index)") } }
                         if let again = try? await world.replica(2) { replicas.withLock { $0[2] = again } }

@@ -96,10 +96,14 @@ package final class GatewayProcess: Sendable {
     }
 
     /// Ends the process and waits for it.
-    package func end(_ signal: Int32) async throws {
+    ///
+    /// - Returns: Its exit status; `nil` when the signal killed it.
+    @discardableResult
+    package func end(_ signal: Int32) async throws -> Int32? {
         let process = self.process
         Foundation.kill(process.processIdentifier, signal)
         try await offPool { process.waitUntilExit() }
+        return process.terminationReason == .exit ? process.terminationStatus : nil
     }
 
     /// The bearer that a gateway at `url` would give a developer.

@@ -26,11 +26,15 @@ package final class Gateway: Sendable {
         package let allowsLoopback: Bool
         /// Where upstreams' credentials may be looked up.
         package let variables: [String: String]
+        /// Called when everything else is ready.
+        package let willListen: @Sendable () -> Void
 
         package init(
             audit: any AuditSink, log: Logger, allowsLoopback: Bool, variables: [String: String] = [:],
+            willListen: @escaping @Sendable () -> Void = {},
         ) {
             self.variables = variables
+            self.willListen = willListen
             self.audit = audit
             self.log = log
             self.allowsLoopback = allowsLoopback
@@ -38,7 +42,9 @@ package final class Gateway: Sendable {
 
         /// The same, with audit events going elsewhere.
         func recording(_ audit: any AuditSink) -> Environment {
-            Environment(audit: audit, log: self.log, allowsLoopback: self.allowsLoopback, variables: self.variables)
+            Environment(
+                audit: audit, log: self.log, allowsLoopback: self.allowsLoopback, variables: self.variables,
+                willListen: self.willListen)
         }
     }
 
@@ -184,6 +190,7 @@ package final class Gateway: Sendable {
                 revocations: revocations, limiter: limiter)
             let server = try await RelayServer(services: observability.services, serving: serving)
             let address = RelayServer.Address(host: settings.listen.host.unbracketed, port: settings.listen.port)
+            environment.willListen()
             let port = try await self.listen(server, address, tls)
             try await observability.begin(settings.observability, log: log)
             observability.watch(store)

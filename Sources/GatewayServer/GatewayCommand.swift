@@ -70,7 +70,7 @@ package enum GatewayCommand {
                 settings,
                 Gateway.Environment(
                     audit: console.audit, log: console.log, allowsLoopback: console.allowsLoopback,
-                    variables: console.variables))
+                    variables: console.variables, willListen: { desk.listens() }))
         } catch {
             console.writer.write("claude gateway: \("\(error)".singleLine)")
             return .bootFailed

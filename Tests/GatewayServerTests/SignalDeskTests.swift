@@ -44,6 +44,20 @@ struct SignalDeskTests {
         #expect(left().count == 2)
     }
 
+    @Test("begin the drain as soon as it serves, when it listens already")
+    func listening() async {
+        let (desk, left) = await self.desk()
+        desk.listens()
+        desk.receive(.sigint)
+        desk.receive(.sighup)
+        #expect(left().isEmpty)
+        let hangUps = Counter()
+        #expect(await desk.untilEnd { hangUps.add() } == .sigint)
+        #expect(hangUps.count == 0 && !desk.isHurried)
+        desk.receive(.sigint)
+        #expect(desk.isHurried)
+    }
+
     @Test("begin the drain, and end it at once when one comes again")
     func serving() async {
         let (desk, left) = await self.desk()

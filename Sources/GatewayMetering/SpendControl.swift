@@ -155,7 +155,7 @@ package final class SpendControl: Sendable {
         // What is left once the share is counted: requests that ended since the check may have been booked.
         var latest: SpendVerdict?
         func remaining() -> Money? {
-            if allowance.currency?.isCurrent != true {
+            if allowance.standing?.isCurrent != true {
                 latest = self.services.guardian.known(caller)?.verdict(caller, self.rules, requestID: requestID)
             }
             if hasWaited { return nil }

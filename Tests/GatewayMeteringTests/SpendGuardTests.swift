@@ -506,6 +506,44 @@ struct SpendGuardTests {
         }
     }
 
+    @Test("says of each answer when it no longer stands: after a booking, a change of limits, an outage, a new answer")
+    func standing() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            let rules = SpendRules(mode: .minimum, blockedMessage: nil)
+            func standing() async throws -> SpendReading.Standing {
+                let reading = try #require(await shop.ask("u"))
+                guard case .allowed(let allowance) = reading.verdict(self.developer, rules, requestID: RequestID())
+                else {
+                    throw StoreError.busy
+                }
+                let standing = try #require(allowance.standing)
+                #expect(standing.isCurrent)
+                return standing
+            }
+            var totals = SpendTotals()
+            totals.spend = ["u": [SpendPeriod.monthly.key(at: .now): Money(nanodollars: 1)]]
+            let booked = try await standing()
+            shop.guardian.learn(totals)
+            #expect(!booked.isCurrent)
+            let other = try await standing()
+            totals.spend = ["v": [SpendPeriod.monthly.key(at: .now): Money(nanodollars: 1)]]
+            shop.guardian.learn(totals)
+            #expect(other.isCurrent)
+            totals.pools = ["g": [SpendPeriod.monthly.key(at: .now): Money(nanodollars: 1)]]
+            shop.guardian.learn(totals)
+            #expect(!other.isCurrent)
+            let changed = try await standing()
+            shop.guardian.forget()
+            #expect(!changed.isCurrent)
+            let replaced = try await standing()
+            #expect(
+                await eventually {
+                    _ = await shop.ask("u")
+                    return !replaced.isCurrent
+                })
+        }
+    }
+
     @Test("shows a booking to all members of the pool that has paid")
     func learnsPools() async throws {
         try await SpendWorkshop.with { shop async throws in

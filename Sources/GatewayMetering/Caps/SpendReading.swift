@@ -17,7 +17,7 @@ package final class SpendReading: Sendable {
     }
 
     /// Whether it still is what is known of the developer.
-    package final class Currency: Sendable {
+    package final class Standing: Sendable {
         private let isOver = Atomic(false)
 
         fileprivate init() {}
@@ -35,7 +35,7 @@ package final class SpendReading: Sendable {
     /// What the developer's requests may still add.
     let exposure: SpendExposure.Counter
     private let allowance = AtomicLazyReference<Allowance>()
-    private let currency = Currency()
+    private let standing = Standing()
 
     init(
         _ state: SpendState, groups: [String], readAt: ContinuousClock.Instant, exposure: SpendExposure.Counter,
@@ -47,7 +47,7 @@ package final class SpendReading: Sendable {
     }
 
     /// Something else is known from now on.
-    func supersede() { self.currency.end() }
+    func supersede() { self.standing.end() }
 
     /// Whether a check at this moment may use it: within the millisecond, and longer only where so many checks come that
     /// each millisecond would see a query.
@@ -73,7 +73,7 @@ package final class SpendReading: Sendable {
         // A refusal names its request, and there are few of them.
         if case .allowed(var allowance) = verdict {
             allowance.exposure = self.exposure
-            allowance.currency = self.currency
+            allowance.standing = self.standing
             verdict = .allowed(allowance)
             _ = self.allowance.storeIfNil(Allowance(rules, allowance))
         }

@@ -16,7 +16,7 @@ package struct SpendAllowance: Sendable {
     /// What the developer's requests may still add; `nil` when the limits could not be read and requests pass unchecked.
     package var exposure: SpendExposure.Counter?
     /// Of what it follows from.
-    package var currency: SpendReading.Currency?
+    package var standing: SpendReading.Standing?
     /// What the tightest of the developer's own limits leaves; `nil` without a finite one.
     package var remaining: Money?
     /// Largest first.

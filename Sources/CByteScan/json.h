@@ -271,8 +271,9 @@ static inline size_t cjson_skip_digits(const uint8_t *bytes, size_t count, size_
     return at;
 }
 
-// The offset behind a number (RFC 8259 §6), or cjson_invalid.
-static inline ptrdiff_t cjson_number_end(const uint8_t *bytes, size_t count, size_t at) {
+// The length of a number (RFC 8259 §6), or cjson_invalid.
+static inline ptrdiff_t cjson_number_end(const uint8_t *bytes, size_t count) {
+    size_t at = 0;
     if (at < count && bytes[at] == '-') at++;
     size_t start = at;
     at = at < count && bytes[at] == '0' ? at + 1 : cjson_skip_digits(bytes, count, at);
@@ -315,14 +316,13 @@ CJSON_INLINE void cjson_pop(cjson_stack *open) {
     if (open->count > 0) open->is_object = open->kinds[(open->count - 1) / 64] >> (open->count - 1) % 64 & 1;
 }
 
-// The offset behind a number, `true`, `false` or `null`, or cjson_invalid.
-static inline ptrdiff_t cjson_scalar_end(const uint8_t *bytes, size_t count, size_t at) {
-    size_t left = count - at;
-    switch (bytes[at]) {
-    case 't': return left >= 4 && !memcmp(bytes + at, "true", 4) ? (ptrdiff_t)at + 4 : cjson_invalid;
-    case 'f': return left >= 5 && !memcmp(bytes + at, "false", 5) ? (ptrdiff_t)at + 5 : cjson_invalid;
-    case 'n': return left >= 4 && !memcmp(bytes + at, "null", 4) ? (ptrdiff_t)at + 4 : cjson_invalid;
-    default: return cjson_number_end(bytes, count, at);
+// The length of a number, `true`, `false` or `null`, or cjson_invalid.
+static inline ptrdiff_t cjson_scalar_end(const uint8_t *bytes, size_t count) {
+    switch (bytes[0]) {
+    case 't': return count >= 4 && !memcmp(bytes, "true", 4) ? 4 : cjson_invalid;
+    case 'f': return count >= 5 && !memcmp(bytes, "false", 5) ? 5 : cjson_invalid;
+    case 'n': return count >= 4 && !memcmp(bytes, "null", 4) ? 4 : cjson_invalid;
+    default: return cjson_number_end(bytes, count);
     }
 }
 
@@ -368,20 +368,15 @@ have_value:
             if (length < 0) return length;
         }
         at += length + 1;
-    } else if (byte == '{') {
-        if (!cjson_push(&open, 1, room)) return cjson_invalid;
+    } else if (byte == '{' || byte == '[') {
+        if (!cjson_push(&open, byte == '{', room)) return cjson_invalid;
         at++;
         CJSON_NEXT();
-        if (byte != '}') goto have_key;
-        goto close;
-    } else if (byte == '[') {
-        if (!cjson_push(&open, 0, room)) return cjson_invalid;
-        at++;
-        CJSON_NEXT();
-        if (byte != ']') goto have_value;
-        goto close;
+        if (byte == (open.is_object ? '}' : ']')) goto close;
+        if (open.is_object) goto have_key;
+        goto have_value;
     } else {
-        length = cjson_scalar_end(at, (size_t)(behind_all - at), 0);
+        length = cjson_scalar_end(at, (size_t)(behind_all - at));
         if (length < 0) return length;
         at += length;
     }
@@ -435,6 +430,12 @@ CJSON_WIDE static ptrdiff_t cjson_value_end_wide(const uint8_t *bytes, size_t co
 /// behind the value, or one of the negative values above.
 static inline ptrdiff_t cjson_value_end(const uint8_t *bytes, size_t count, size_t room, const uint8_t *word,
                                         size_t word_length, int *found) {
+    // Most values hold no others, and need no stack.
+    if (count > 0 && bytes[0] == '"') {
+        ptrdiff_t end = cjson_string_end(bytes + 1, count - 1);
+        return end < 0 ? end : end + 2;
+    }
+    if (count > 0 && bytes[0] > ' ' && bytes[0] != '{' && bytes[0] != '[') return cjson_scalar_end(bytes, count);
 #if defined(CJSON_HAS_WIDE)
     if (cjson_is_wide()) return cjson_value_end_wide(bytes, count, room, word, word_length, found);
 #endif
@@ -484,16 +485,7 @@ static inline int cjson_next_member(const uint8_t *bytes, size_t count, size_t *
     if (place >= count || bytes[place] != ':') return cjson_invalid;
     place = cjson_skip_space(bytes, count, place + 1);
     member->value = place;
-    if (place >= count) return cjson_invalid;
-    uint8_t first = bytes[place];
-    if (first == '"') {
-        end = cjson_string_end(bytes + place + 1, count - place - 1) + 2;
-        if (end < 2) return cjson_invalid;
-    } else if (first == '{' || first == '[') {
-        end = cjson_value_end(bytes + place, count - place, room, word, word_length, found);
-    } else {
-        end = cjson_scalar_end(bytes + place, count - place, 0);
-    }
+    end = cjson_value_end(bytes + place, count - place, room, word, word_length, found);
     if (end < 0) return cjson_invalid;
     *at = member->end = place + (size_t)end;
     return 1;

@@ -14,15 +14,15 @@ final class SignalDesk: Sendable {
     private enum Stage {
         case starting
         case listening
-        case serving(hangUp: @Sendable () -> Void, end: @Sendable (UnixSignal) -> Void)
         case draining
     }
 
     private struct State {
         var stage = Stage.starting
+        /// What SIGHUP does, once the gateway serves.
+        var hangUp: (@Sendable () -> Void)?
+        /// SIGHUP came before that.
         var hasHungUp = false
-        /// What came while it was listening and did not serve yet.
-        var end: UnixSignal?
     }
 
     private let state = Mutex(State())
@@ -30,6 +30,8 @@ final class SignalDesk: Sendable {
     private let log: Logger
     private let signals: UnixSignalsSequence
     private let leave: @Sendable (UnixSignal) -> Void
+    /// The signal that begins the drain. It waits here until somebody asks.
+    private let end = AsyncStream.makeStream(of: UnixSignal.self)
 
     /// Whether a second signal has asked for an end at once.
     var isHurried: Bool { self.hurry.load(ordering: .relaxed) }
@@ -54,40 +56,41 @@ final class SignalDesk: Sendable {
     /// - Parameter hangUp: SIGHUP came.
     /// - Returns: The signal that begins the drain; `nil` when the task was cancelled.
     func untilEnd(hangUp: @escaping @Sendable () -> Void) async -> UnixSignal? {
-        let (first, begin) = AsyncStream.makeStream(of: UnixSignal.self)
-        let (hasHungUp, end) = self.state.withLock { state in
-            state.stage = state.end == nil ? .serving(hangUp: hangUp) { begin.yield($0) } : .draining
-            return (state.hasHungUp, state.end)
+        let mustReload = self.state.withLock { state in
+            state.hangUp = hangUp
+            return state.hasHungUp && state.stage != .draining
         }
-        if let end { return end }
-        if hasHungUp { hangUp() }
-        return await first.first { _ in true }
+        if mustReload { hangUp() }
+        return await self.end.stream.first { _ in true }
     }
 
     func receive(_ signal: UnixSignal) {
-        let isHangUp = signal == .sighup
+        if signal == .sighup { self.receiveHangUp() } else { self.receiveEnd(signal) }
+    }
+
+    private func receiveHangUp() {
+        let (stage, hangUp) = self.state.withLock { state in
+            state.hasHungUp = true
+            return (state.stage, state.hangUp)
+        }
+        if stage == .draining {
+            self.log.info("SIGHUP received: there is nothing to reload")
+        } else {
+            hangUp?()
+        }
+    }
+
+    private func receiveEnd(_ signal: UnixSignal) {
         let stage = self.state.withLock { state in
-            let stage = state.stage
-            switch stage {
-            case .starting: if isHangUp { state.hasHungUp = true }
-            case .listening: if isHangUp { state.hasHungUp = true } else { state.end = state.end ?? signal }
-            case .serving: if !isHangUp { state.stage = .draining }
-            case .draining: break
-            }
-            return stage
+            defer { if state.stage == .listening { state.stage = .draining } }
+            return state.stage
         }
         switch stage {
         case .starting:
-            guard !isHangUp else { return }
             self.log.info("\(signal) received while starting: nothing was open")
             self.leave(signal)
-        case .listening: break
-        case .serving(let hangUp, let end): if isHangUp { hangUp() } else { end(signal) }
+        case .listening: self.end.continuation.yield(signal)
         case .draining:
-            guard !isHangUp else {
-                self.log.info("SIGHUP received: there is nothing to reload")
-                return
-            }
             self.log.warning("\(signal) received while shutting down: open requests are closed now")
             self.hurry.store(true, ordering: .relaxed)
         }

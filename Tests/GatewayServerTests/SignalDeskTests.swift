@@ -61,6 +61,7 @@ struct SignalDeskTests {
     @Test("begin the drain, and end it at once when one comes again")
     func serving() async {
         let (desk, left) = await self.desk()
+        desk.listens()
         let hangUps = Counter()
         async let first = desk.untilEnd { hangUps.add() }
         // Until it serves a signal waits for that.

@@ -192,6 +192,194 @@ struct SocketTests {
     }
 }
 
+@Suite("What the sockets of a loop send together")
+struct SendBatchTests {
+    /// One that gathers, and one on a system that cannot.
+    private static let loops = [PollLoop(name: "gathers"), PollLoop(name: "alone", gathersSends: false)]
+
+    private final class Listener: SocketUser {
+        var received = ByteBuffer()
+        var onClose: (Listener) -> Void = { _ in }
+
+        func socketReceived(_ bytes: ByteBuffer) { self.received.writeImmutableBuffer(bytes) }
+        func socketPaused() {}
+        func socketWritabilityChanged() {}
+        func socketClosed(_ error: SocketError?) { self.onClose(self) }
+    }
+
+    /// Connected sockets on a loop, and the descriptors of their other sides. Confined to the loop.
+    private final class Pairs: @unchecked Sendable {
+        let theirs: [Int32]
+        private let ours: [Int32]
+        private(set) var sockets: [Socket] = []
+        private(set) var listeners: [Listener] = []
+
+        init(_ count: Int) throws {
+            let pairs = try (0..<count).map { _ in
+                var descriptors: [Int32] = [0, 0]
+                guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &descriptors) == 0 else {
+                    throw POSIXError(.EMFILE)
+                }
+                for descriptor in descriptors { _ = fcntl(descriptor, F_SETFL, O_NONBLOCK) }
+                return descriptors
+            }
+            self.ours = pairs.map { $0[0] }
+            self.theirs = pairs.map { $0[1] }
+        }
+
+        deinit {
+            for descriptor in self.theirs { close(descriptor) }
+        }
+
+        func open(on loop: PollLoop) {
+            for descriptor in self.ours {
+                let (socket, listener) = (Socket(descriptor, loop: loop), Listener())
+                #expect(socket.start(listener))
+                self.sockets.append(socket)
+                self.listeners.append(listener)
+            }
+        }
+
+        /// Fills what the system holds for our side, as far as it takes anything.
+        func fill(_ index: Int) -> Int {
+            let zeros = [UInt8](repeating: 0, count: 100_000)
+            var total = 0
+            for size in [100_000, 1000, 1] {
+                while true {
+                    let count = write(self.ours[index], zeros, size)
+                    guard count > 0 else { break }
+                    total += count
+                }
+            }
+            return total
+        }
+
+        /// What has come to the other side; `isAtEnd` when it has been closed.
+        func take(_ index: Int) -> (text: String, isAtEnd: Bool) {
+            var bytes: [UInt8] = []
+            var buffer = [UInt8](repeating: 0, count: 100_000)
+            while true {
+                let count = read(self.theirs[index], &buffer, buffer.count)
+                guard count > 0 else { return (String(decoding: bytes, as: UTF8.self), count == 0) }
+                bytes += buffer[..<count]
+            }
+        }
+    }
+
+    /// A turn of the loop, and what comes after it.
+    private func turn(_ loop: PollLoop, _ body: @escaping @Sendable () -> Void) async throws {
+        try await loop.submit(body).get()
+        try await loop.submit {}.get()
+    }
+
+    @Test("is gathered until the turn's end, however many they are", arguments: Self.loops)
+    func together(_ loop: PollLoop) async throws {
+        let pairs = try Pairs(150)
+        try await self.turn(loop) {
+            pairs.open(on: loop)
+            for (index, socket) in pairs.sockets.enumerated() {
+                socket.writeAndFlush(ByteBuffer(string: "hello \(index)"))
+            }
+            let waiting = pairs.sockets.filter { $0.pendingBytes > 0 }.count
+            #expect(waiting == (loop.sends.isAvailable ? 150 % SendBatch.limit : 0))
+        }
+        #expect((0..<150).map { pairs.take($0).text } == (0..<150).map { "hello \($0)" })
+        try await self.turn(loop) {
+            #expect(pairs.sockets.allSatisfy { $0.pendingBytes == 0 && $0.isWritable })
+            for socket in pairs.sockets { socket.close() }
+        }
+        #expect((0..<150).allSatisfy { pairs.take($0) == ("", true) })
+    }
+
+    @Test("keeps each socket's order, whatever is written in between", arguments: Self.loops)
+    func order(_ loop: PollLoop) async throws {
+        let pairs = try Pairs(3)
+        let pieces = (0..<400).map { String(repeating: String($0 % 10), count: [7, 9000, 120, 40_000, 1][$0 % 5]) }
+        let taken = Mutex(["", "", ""])
+        try await loop.submit { pairs.open(on: loop) }.get()
+        for chunk in 0..<40 {
+            try await self.turn(loop) {
+                for piece in pieces[(chunk * 10)..<(chunk * 10 + 10)] {
+                    for (index, socket) in pairs.sockets.enumerated() {
+                        switch (piece.utf8.count + index) % 3 {
+                        case 0: socket.writeAndFlush(ByteBuffer(string: piece))
+                        case 1: Array(piece.utf8).withUnsafeBytes { socket.writeAndFlush($0) }
+                        default:
+                            socket.write(ByteBuffer(string: piece))
+                            socket.flush()
+                        }
+                    }
+                }
+            }
+            for index in 0..<3 where (chunk + index) % 3 == 0 {
+                taken.withLock { $0[index] += pairs.take(index).text }
+            }
+        }
+        let all = pieces.joined()
+        let isWhole = await eventually {
+            for index in 0..<3 { taken.withLock { $0[index] += pairs.take(index).text } }
+            return taken.withLock { $0.allSatisfy { $0.utf8.count >= all.utf8.count } }
+        }
+        #expect(isWhole)
+        #expect(taken.withLock { $0 } == [all, all, all])
+        try await self.turn(loop) { for socket in pairs.sockets { socket.close() } }
+    }
+
+    @Test("leaves before the end of its connection", arguments: Self.loops)
+    func endings(_ loop: PollLoop) async throws {
+        let pairs = try Pairs(4)
+        let marks = Mutex<[Bool]>([])
+        try await self.turn(loop) {
+            pairs.open(on: loop)
+            for socket in pairs.sockets {
+                socket.writeAndFlush(ByteBuffer(string: "last words"))
+                socket.whenSent { isSent in marks.withLock { $0.append(isSent) } }
+            }
+            pairs.sockets[0].close()
+            pairs.sockets[1].closeOutput()
+            // The third is closed when the fourth hears that it has sent.
+            pairs.sockets[3].writeAndFlush(ByteBuffer(string: "!"))
+            pairs.sockets[3].whenSent { _ in pairs.sockets[2].close() }
+        }
+        #expect(pairs.take(0) == ("last words", true))
+        #expect(pairs.take(1) == ("last words", true))
+        #expect(pairs.take(2) == ("last words", true))
+        #expect(pairs.take(3) == ("last words!", false))
+        #expect(marks.withLock { $0 } == [true, true, true, true])
+        try await self.turn(loop) { for socket in pairs.sockets { socket.close() } }
+    }
+
+    @Test("waits for those who take no more, and ends those who are gone", arguments: Self.loops)
+    func refused(_ loop: PollLoop) async throws {
+        let pairs = try Pairs(3)
+        let filled = pairs.fill(0)
+        #expect(write(pairs.theirs[1], "farewell", 8) == 8)
+        // The other side of the second is gone; its descriptor stays one to be closed.
+        #expect(dup2(pairs.theirs[2], pairs.theirs[1]) >= 0)
+        let farewell = loop.makePromise(of: String.self)
+        try await self.turn(loop) {
+            pairs.open(on: loop)
+            pairs.listeners[1].onClose = { farewell.succeed(String(buffer: $0.received)) }
+            for socket in pairs.sockets { socket.writeAndFlush(ByteBuffer(string: "first")) }
+            for socket in pairs.sockets { socket.write(ByteBuffer(string: ", second")) }
+            for socket in pairs.sockets { socket.flush() }
+        }
+        #expect(try await farewell.futureResult.get() == "farewell")
+        try await loop.submit {
+            #expect(pairs.sockets.map(\.isOpen) == [true, false, true])
+            #expect(pairs.sockets[0].pendingBytes == 13)
+        }.get()
+        var late = pairs.take(0).text
+        let isWhole = await eventually {
+            late += pairs.take(0).text
+            return late.utf8.count >= filled + 13
+        }
+        #expect(isWhole)
+        #expect(late.dropFirst(filled) == "first, second")
+        try await self.turn(loop) { for socket in pairs.sockets { socket.close() } }
+    }
+}
+
 @Suite("Connecting to upstreams")
 struct ConnectorTests {
     private static let loop = PollLoops.shared.all[0]

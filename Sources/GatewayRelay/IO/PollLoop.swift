@@ -61,9 +61,12 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
     private var forgotten: [Watched] = []
     /// When the event began that is being handled: a clock for what takes microseconds, read once for all of it.
     private(set) var eventTime = NIODeadline.now()
+    let sends: SendBatch
     private var readBuffer = ByteBufferAllocator().buffer(capacity: PollLoop.readSize)
 
-    init(name: String) {
+    /// - Parameter gathersSends: Whether small sends are made together, where the system can.
+    init(name: String, gathersSends: Bool = true) {
+        self.sends = SendBatch(isOn: gathersSends)
         self.poll = linux_epoll()
         self.wakeup = linux_eventfd()
         precondition(self.poll >= 0 && self.wakeup >= 0, "no descriptors are left for an event loop")
@@ -78,6 +81,7 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
             Start {
                 self.thread = pthread_self()
                 linux_name_thread(name)
+                Self.ignoreBrokenPipes()
                 isRunning.signal()
                 self.run()
             })
@@ -85,6 +89,14 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
         let result = pthread_create(&thread, nil, { Start.run($0) }, start.toOpaque())
         precondition(result == 0, "no thread is left for an event loop")
         isRunning.wait()
+    }
+
+    /// Sends that are made together cannot say that they want an error and no signal.
+    private static func ignoreBrokenPipes() {
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        sigaddset(&signals, SIGPIPE)
+        pthread_sigmask(SIG_BLOCK, &signals, nil)
     }
 
     private final class Start {
@@ -113,11 +125,13 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
                     continue
                 }
                 self.eventTime = .now()
+                self.sends.sendIfDue(self.eventTime)
                 Unmanaged<Watched>.fromOpaque(pointer).takeUnretainedValue().happened(events[index].events)
             }
             self.runTimers()
             self.runJobs()
             self.finish()
+            self.sends.send()
             if !self.forgotten.isEmpty { self.forgotten.removeAll(keepingCapacity: true) }
         }
     }

@@ -58,6 +58,8 @@ final class Socket: Watched {
     private(set) var isWritable = true
     /// The system takes no more for now; it tells when it does.
     private var isBlocked = false
+    /// Something of what was written is in the loop's batch.
+    private var isBatched = false
     private var isReading = true
     /// Whether something may be there to be read.
     private var isReadable = false
@@ -149,8 +151,26 @@ final class Socket: Watched {
 
     /// - Returns: How many bytes have left; `nil` when others are to leave first.
     private func sendAtOnce(_ bytes: UnsafeRawBufferPointer) -> Int? {
-        guard self.isOpen, self.waiting.isEmpty, !self.isBlocked else { return nil }
-        return bytes.count > 0 ? self.send(bytes.baseAddress, bytes.count) : 0
+        guard self.isOpen, self.pendingBytes == 0, !self.isBlocked else { return nil }
+        if self.loop.sends.add(bytes, of: self, self.descriptor) {
+            self.isBatched = true
+            self.pendingBytes = bytes.count
+            return bytes.count
+        }
+        return bytes.count > 0 ? self.noted(Self.send(bytes, to: self.descriptor)) : 0
+    }
+
+    /// What the loop's batch had of this socket has been sent.
+    ///
+    /// - Parameter result: How many bytes the system has taken, or a negative error.
+    func batchSent(_ bytes: UnsafeRawBufferPointer, _ result: Int) {
+        guard self.isOpen else { return }
+        self.isBatched = false
+        let sent = self.noted(result)
+        self.pendingBytes -= sent
+        if sent < bytes.count { self.waiting.insert(ByteBuffer(bytes: bytes[sent...]), at: 0) }
+        if self.isBlocked { self.compact() }
+        self.flush()
     }
 
     private func wait(_ rest: ByteBuffer) {
@@ -161,7 +181,8 @@ final class Socket: Watched {
     }
 
     func flush() {
-        guard self.isOpen else { return }
+        // What is in the batch comes first.
+        guard self.isOpen, !self.isBatched else { return }
         let wasBlocked = self.isBlocked
         while self.pendingBytes > 0, !self.isBlocked, self.writeError == nil { self.sendWaiting() }
         if self.isBlocked, !wasBlocked { self.compact() }
@@ -172,7 +193,7 @@ final class Socket: Watched {
     private func sendWaiting() {
         let sent: Int
         if self.waiting.count == 1 {
-            sent = self.waiting[0].withUnsafeReadableBytes { self.send($0.baseAddress, $0.count) }
+            sent = self.waiting[0].withUnsafeReadableBytes { self.noted(Self.send($0, to: self.descriptor)) }
         } else {
             sent = self.sendSlices()
         }
@@ -191,44 +212,43 @@ final class Socket: Watched {
         self.waiting.removeFirst(whole)
     }
 
-    /// - Returns: How many bytes have left; fewer when the system takes no more, which is noted.
-    private func send(_ start: UnsafeRawPointer?, _ count: Int) -> Int {
-        self.noted(of: count) { Glibc.send(self.descriptor, start, count, Int32(MSG_NOSIGNAL)) }
+    /// - Returns: How many bytes were taken, or a negative error of the system's.
+    static func send(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> Int {
+        let sent = Glibc.send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+        return sent < 0 ? -Int(errno) : sent
     }
 
     private func sendSlices() -> Int {
         let count = min(self.waiting.count, Self.slicesAtOnce)
         return withUnsafeTemporaryAllocation(of: iovec.self, capacity: count) { slices in
-            var total = 0
             // `waiting` holds the memory until they are sent.
             for (index, bytes) in self.waiting.prefix(count).enumerated() {
                 bytes.withUnsafeReadableBytes {
                     let start = UnsafeMutableRawPointer(mutating: $0.baseAddress)
                     slices.initializeElement(at: index, to: iovec(iov_base: start, iov_len: $0.count))
                 }
-                total += bytes.readableBytes
             }
             var message = msghdr()
             message.msg_iov = slices.baseAddress
             message.msg_iovlen = count
-            return self.noted(of: total) { sendmsg(self.descriptor, &message, Int32(MSG_NOSIGNAL)) }
+            let sent = sendmsg(self.descriptor, &message, Int32(MSG_NOSIGNAL))
+            return self.noted(sent < 0 ? -Int(errno) : sent)
         }
     }
 
-    private func noted(of wanted: Int, _ send: () -> Int) -> Int {
-        while true {
-            let sent = send()
-            if sent >= 0 {
-                self.sentBytes += sent
-                return sent
-            }
-            switch errno {
-            case EINTR: continue
-            case EAGAIN: self.isBlocked = true
-            default: self.breakWriting(errno)
-            }
-            return 0
+    /// - Parameter result: How many bytes the system has taken, or a negative error.
+    /// - Returns: How many have left; when it takes no more for now, or never, that is noted.
+    private func noted(_ result: Int) -> Int {
+        guard result < 0 else {
+            self.sentBytes += result
+            return result
         }
+        switch Int32(-result) {
+        case EINTR: break
+        case EAGAIN: self.isBlocked = true
+        case let code: self.breakWriting(code)
+        }
+        return 0
     }
 
     /// The other side takes no more. It may have said why: that is read first, and then the connection ends.
@@ -344,6 +364,7 @@ final class Socket: Watched {
 
     /// Ends the direction from here (FIN); what waits to be written must have left.
     func closeOutput() {
+        if self.isBatched { self.loop.sends.send() }
         guard self.isOpen else { return }
         shutdown(self.descriptor, Int32(SHUT_WR))
     }
@@ -353,6 +374,7 @@ final class Socket: Watched {
     }
 
     private func close(_ error: SocketError?) {
+        if self.isBatched { self.loop.sends.send() }
         guard self.isOpen else { return }
         self.loop.forget(self.descriptor, of: self)
         Glibc.close(self.descriptor)

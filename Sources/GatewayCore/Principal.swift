@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// The signed-in developer on whose behalf a request is made, as the bearer's claims name them.
-package struct Principal: Sendable, Hashable {
+/// The signed-in developer on whose behalf a request is made, as the bearer's claims name them. A value, held by
+/// reference: each request hands it around.
+package final class Principal: Sendable, Hashable {
     /// The identity provider's subject: never empty, and unique for one issuer.
     package let subject: String
     /// The e-mail address as the identity provider spells it; `nil` when the token has none.
@@ -16,6 +17,16 @@ package struct Principal: Sendable, Hashable {
         self.email = email
         self.name = name
         self.groups = groups
+    }
+
+    package static func == (left: Principal, right: Principal) -> Bool {
+        left === right
+            || left.subject == right.subject && left.email == right.email && left.name == right.name
+                && left.groups == right.groups
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(self.subject)
     }
 
     /// The domain after the last `@` of the e-mail address, lower-cased; `nil` without an address or an `@`.

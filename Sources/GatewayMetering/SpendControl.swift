@@ -42,9 +42,9 @@ package final class SpendControl: Sendable {
     private let audit: any AuditSink
     private let log: Logger
     private let warned = Mutex<Set<String>>([])
-    private static let maximumPrices = 1024
+    private static let maximumSources = 1024
     /// Prices that have been found: finding one compares spellings.
-    private let prices = Mutex<[PriceKey: Price]>([:])
+    private let sources = Mutex<[SourceKey: SpendSource]>([:])
 
     package init(
         settings: AdminSettings, failsClosed: Bool, isExact: Bool, pricer: Pricer, services: Services,
@@ -88,7 +88,7 @@ package final class SpendControl: Sendable {
         } else if self.failsClosed {
             verdict = .blocked(self.rules.unavailable(caller, requestID: requestID))
         } else {
-            verdict = .allowed(SpendAllowance())
+            verdict = .allowed(.unchecked)
         }
         if case .blocked(let refusal) = verdict { self.audit.record(refusal.audit) }
         return verdict
@@ -135,10 +135,10 @@ package final class SpendControl: Sendable {
         billingGroup: String?, requestID: RequestID, until deadline: ContinuousClock.Instant,
         _ done: @escaping @Sendable (SpendReservation) -> Void,
     ) -> SpendReservation? {
-        let caller = SpendCaller(principal)
         guard let exposure = allowance.exposure else {
-            return .granted(SpendGrant(undecided: caller.groups))
+            return .granted(SpendGrant(undecided: principal.groups ?? []))
         }
+        let caller = SpendCaller(principal)
         var pool = allowance.pools.first { !$0.isExhausted } ?? allowance.pools.first
         if let billingGroup, let named = allowance.pools.first(where: { $0.group == billingGroup }) {
             pool = named
@@ -212,19 +212,23 @@ package final class SpendControl: Sendable {
     }
 
     package func record(
-        _ entry: SpendEntry, _ grant: SpendGrant, _ usage: TokenUsage, hasUsage: Bool, billing: BillingTag,
+        _ entry: consuming SpendEntry, _ grant: SpendGrant?, _ usage: TokenUsage, hasUsage: Bool, billing: BillingTag,
     ) {
-        var entry = entry
-        entry.pool = grant.pool
-        entry.undecidedPools = grant.undecided
-        entry.hold = grant.hold
-        if let share = grant.share {
-            entry.isExposed = true
-            self.services.exposure.settle(share, entry.amount)
+        if let grant {
+            entry.pool = grant.pool
+            entry.undecidedPools = grant.undecided
+            entry.hold = grant.hold
+            if let share = grant.share {
+                entry.isExposed = true
+                self.services.exposure.settle(share, entry.amount)
+            }
         }
-        self.services.ledger.record(entry)
         self.onRecord?(entry)
-        guard self.billingGroupTag != nil else { return }
+        if self.billingGroupTag != nil { self.report(entry, usage, hasUsage: hasUsage, billing: billing) }
+        self.services.ledger.record(entry)
+    }
+
+    private func report(_ entry: SpendEntry, _ usage: TokenUsage, hasUsage: Bool, billing: BillingTag) {
         var group: JSONValue?
         if case .group(let name) = billing { group = .string(name) }
         let cents = Double(entry.amount.nanodollars) / Double(Money.perCent)
@@ -242,10 +246,10 @@ package final class SpendControl: Sendable {
                 ]))
     }
 
-    /// The price of an upstream's model; a model without one is named in the log once.
-    package func price(upstream: String, upstreamModel: String, modelID: String) -> Price {
-        let key = PriceKey(upstream: upstream, upstreamModel: upstreamModel, modelID: modelID)
-        if let known = self.prices.withLock({ $0[key] }) { return known }
+    /// An upstream's model and its price; a model without one is named in the log once.
+    package func source(upstream: String, upstreamModel: String, modelID: String) -> SpendSource {
+        let key = SourceKey(upstream: upstream, upstreamModel: upstreamModel, modelID: modelID)
+        if let known = self.sources.withLock({ $0[key] }) { return known }
         let (price, isKnown) = self.pricer.price(upstream: upstream, upstreamModel: upstreamModel, modelID: modelID)
         if !isKnown {
             let isNew = self.warned.withLock { warned in
@@ -257,16 +261,34 @@ package final class SpendControl: Sendable {
                     metadata: ["model": "\(upstreamModel.printableASCII(limit: 128))"])
             }
         }
+        let source = SpendSource(
+            upstream: upstream, upstreamModel: upstreamModel, modelID: modelID, price: price)
         // Clients may invent models: what is remembered is bounded.
-        self.prices.withLock { if $0.count < Self.maximumPrices { $0[key] = price } }
-        return price
+        self.sources.withLock { if $0.count < Self.maximumSources { $0[key] = source } }
+        return source
     }
 
-    private struct PriceKey: Hashable {
+    private struct SourceKey: Hashable {
         let upstream, upstreamModel, modelID: String
 
         /// Few upstreams take the same name for different models.
         func hash(into hasher: inout Hasher) { hasher.combine(self.upstreamModel) }
+    }
+}
+
+/// Where an answer comes from, and what it costs there. A value, held by reference.
+package final class SpendSource: Sendable {
+    package let upstream: String
+    package let upstreamModel: String
+    /// As the client asked for it.
+    package let modelID: String
+    package let price: Price
+
+    init(upstream: String, upstreamModel: String, modelID: String, price: Price) {
+        self.upstream = upstream
+        self.upstreamModel = upstreamModel
+        self.modelID = modelID
+        self.price = price
     }
 }
 
@@ -279,14 +301,14 @@ package enum BillingTag: Sendable, Equatable {
 }
 
 /// What a request that runs has been given.
-package struct SpendGrant: Sendable {
+package final class SpendGrant: Sendable {
     /// The group whose pool pays.
-    package var pool: String?
+    package let pool: String?
     /// The groups of which one's pool will pay, when limits could not be read.
-    package var undecided: [String] = []
-    package var share: SpendExposure.Share?
+    package let undecided: [String]
+    package let share: SpendExposure.Share?
     /// The reservation in the store.
-    package var hold: String?
+    package let hold: String?
 
     package init(
         pool: String? = nil, undecided: [String] = [], share: SpendExposure.Share? = nil, hold: String? = nil,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GatewayCore
+internal import GatewayMetering
 internal import GatewayProviders
 internal import NIOCore
 
@@ -21,6 +22,8 @@ final class RelayGeneration {
     /// that many developers never cost each other all that is known.
     private var bearers: [String: Caller] = [:]
     private var oldBearers: [String: Caller] = [:]
+    /// What was last found for each upstream.
+    private var sources: [SpendSource?]
     /// The verifier's epoch in which `bearers` were verified.
     private(set) var epoch = 0
 
@@ -30,12 +33,24 @@ final class RelayGeneration {
         self.verifier = serving.verifier
         self.responder = serving.responder
         self.firstBytes = DeadlineQueue(TimeAmount(configuration.firstByteTimeout), loop: loop)
+        self.sources = Array(repeating: nil, count: configuration.upstreams.count)
         self.pools = configuration.routes.map { UpstreamPool(route: $0, loop: loop, rule: configuration.addressGuard) }
     }
 
     /// Closes what is idle; requests under way finish on the connections they have.
     func retire() {
         for pool in self.pools { pool.close() }
+    }
+
+    /// An upstream's model and its price.
+    func source(_ control: SpendControl, upstream: Int, upstreamModel: String, modelID: String) -> SpendSource {
+        if let last = self.sources[upstream], last.upstreamModel == upstreamModel, last.modelID == modelID {
+            return last
+        }
+        let source = control.source(
+            upstream: self.configuration.upstreams[upstream].name, upstreamModel: upstreamModel, modelID: modelID)
+        self.sources[upstream] = source
+        return source
     }
 
     /// Whether a caller that was verified in that epoch need not be verified again.

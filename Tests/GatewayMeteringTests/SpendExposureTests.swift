@@ -302,7 +302,7 @@ struct SpendNearLimitTests {
         let verdict = await Answer.of { done in
             if let known = control.check(principal, requestID: RequestID(), done) { done(known) }
         }
-        return verdict ?? .allowed(SpendAllowance())
+        return verdict ?? .allowed(.unchecked)
     }
 
     private func allowance(_ control: SpendControl, _ principal: Principal) async throws -> SpendAllowance {
@@ -542,9 +542,9 @@ struct SpendNearLimitTests {
             entry.billingGroup = "g"
             var usage = TokenUsage(input: 1000, output: 500)
             (usage.cacheRead, usage.cacheWrite5m, usage.cacheWrite1h) = (3, 4, 5)
-            control.record(entry, SpendGrant(), usage, hasUsage: true, billing: .group("g"))
-            control.record(entry, SpendGrant(), usage, hasUsage: false, billing: .ignored)
-            control.record(entry, SpendGrant(), usage, hasUsage: false, billing: .none)
+            control.record(entry, nil, usage, hasUsage: true, billing: .group("g"))
+            control.record(entry, nil, usage, hasUsage: false, billing: .ignored)
+            control.record(entry, nil, usage, hasUsage: false, billing: .none)
             // Behind the time.
             let lines = audit.events("spend.metered").map { event in
                 String(decoding: event.line.drop { $0 != 0x2C }, as: UTF8.self)
@@ -562,7 +562,7 @@ struct SpendNearLimitTests {
                         + #""model":"m","upstream":"up","input_tokens":1000,"output_tokens":500,"cents":1.05}\#n"#,
                 ])
             let silent = CapturingAudit()
-            self.control(shop, ledger, audit: silent).record(entry, SpendGrant(), usage, hasUsage: true, billing: .none)
+            self.control(shop, ledger, audit: silent).record(entry, nil, usage, hasUsage: true, billing: .none)
             #expect(silent.events("spend.metered").isEmpty)
             await ledger.close(within: .seconds(10))
         }

@@ -1266,29 +1266,31 @@ struct SpendEntryTests {
     @Test("are of one kind when they differ in nothing but their size, their request and the time of a minute")
     func kinds() {
         let entry = self.entry()
-        let kind = entry.kind
-        #expect(kind != nil)
-        func kindAfter(_ change: (inout SpendEntry) -> Void) -> SpendEntry.Kind? {
+        func after(_ change: (inout SpendEntry) -> Void) -> SpendEntry {
             var other = self.entry(99)
             change(&other)
-            return other.kind
+            return other
         }
         let minute = entry.at.milliseconds / 60_000 * 60_000
-        #expect(kindAfter { _ in } == kind)
-        #expect(kindAfter { ($0.input, $0.output, $0.webSearches, $0.estimates) = (1, 2, 3, 4) } == kind)
-        #expect(kindAfter { $0.at = Timestamp(milliseconds: minute) } == kind)
-        #expect(kindAfter { $0.at = Timestamp(milliseconds: minute + 59_999) } == kind)
+        let same: [(inout SpendEntry) -> Void] = [
+            { _ in }, { ($0.input, $0.output, $0.webSearches, $0.estimates) = (1, 2, 3, 4) },
+            { $0.at = Timestamp(milliseconds: minute) }, { $0.at = Timestamp(milliseconds: minute + 59_999) },
+        ]
+        for (index, change) in same.enumerated() {
+            let other = after(change)
+            #expect(other.kind != nil && other.kind == entry.kind && other.isLike(entry), "\(index)")
+        }
         let others: [(inout SpendEntry) -> Void] = [
             { $0.at = Timestamp(milliseconds: minute + 60_000) }, { $0.at = Timestamp(milliseconds: minute - 1) },
             { $0.principal = "v" }, { $0.model = "n" }, { $0.upstream = "other" }, { $0.upstreamModel = "other" },
             { $0.billingGroup = "g" }, { $0.billingGroup = "" }, { $0.pool = "g" }, { $0.isExposed = true },
         ]
         for (index, change) in others.enumerated() {
-            let other = kindAfter(change)
-            #expect(other != nil && other != kind, "\(index)")
+            let other = after(change)
+            #expect(other.kind != nil && !other.isLike(entry) && !entry.isLike(other), "\(index)")
         }
-        #expect(kindAfter { $0.undecidedPools = ["g"] } == nil)
-        #expect(kindAfter { $0.hold = "h" } == nil)
+        #expect(after { $0.undecidedPools = ["g"] }.kind == nil)
+        #expect(after { $0.hold = "h" }.kind == nil)
     }
 
     @Test("come back from the journal as they went in")

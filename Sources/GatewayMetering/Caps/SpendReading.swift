@@ -71,9 +71,8 @@ package final class SpendReading: Sendable {
         if let known = self.allowance.load(), known.rules == rules { return .allowed(known.allowance) }
         var verdict = rules.verdict(caller, self.state, requestID: requestID, now: .now)
         // A refusal names its request, and there are few of them.
-        if case .allowed(var allowance) = verdict {
-            allowance.exposure = self.exposure
-            allowance.standing = self.standing
+        if case .allowed(let some) = verdict {
+            let allowance = some.counted(by: self.exposure, self.standing)
             verdict = .allowed(allowance)
             _ = self.allowance.storeIfNil(Allowance(rules, allowance))
         }

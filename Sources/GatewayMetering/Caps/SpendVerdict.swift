@@ -9,22 +9,40 @@ package enum SpendVerdict: Sendable {
     case blocked(SpendRefusal)
 }
 
-/// What a request that may begin has to know.
-package struct SpendAllowance: Sendable {
-    /// For good answers; empty without a finite limit.
-    package var headers = FieldBlock()
-    /// What the developer's requests may still add; `nil` when the limits could not be read and requests pass unchecked.
-    package var exposure: SpendExposure.Counter?
-    /// Of what it follows from.
-    package var standing: SpendReading.Standing?
-    /// What the tightest of the developer's own limits leaves; `nil` without a finite one.
-    package var remaining: Money?
-    /// Largest first.
-    package var pools: [SpendState.ActivePool] = []
-    /// The finite limits, for exact reservations.
-    package var caps: [EffectiveCap] = []
+/// What a request that may begin has to know. A value, held by reference.
+package final class SpendAllowance: Sendable {
+    /// Without limits, or where they could not be read.
+    package static let unchecked = SpendAllowance(caps: [], pools: [], headers: FieldBlock())
 
-    package init() {}
+    /// For good answers; empty without a finite limit.
+    package let headers: FieldBlock
+    /// What the developer's requests may still add; `nil` when the limits could not be read and requests pass unchecked.
+    package let exposure: SpendExposure.Counter?
+    /// Of what it follows from.
+    package let standing: SpendReading.Standing?
+    /// What the tightest of the developer's own limits leaves; `nil` without a finite one.
+    package let remaining: Money?
+    /// Largest first.
+    package let pools: [SpendState.ActivePool]
+    /// The finite limits, for exact reservations.
+    package let caps: [EffectiveCap]
+
+    init(
+        caps: [EffectiveCap], pools: [SpendState.ActivePool], headers: FieldBlock,
+        exposure: SpendExposure.Counter? = nil, standing: SpendReading.Standing? = nil,
+    ) {
+        self.caps = caps
+        self.remaining = caps.compactMap(\.remaining).min()
+        self.pools = pools
+        self.headers = headers
+        self.exposure = exposure
+        self.standing = standing
+    }
+
+    func counted(by exposure: SpendExposure.Counter, _ standing: SpendReading.Standing) -> SpendAllowance {
+        SpendAllowance(
+            caps: self.caps, pools: self.pools, headers: self.headers, exposure: exposure, standing: standing)
+    }
 }
 
 /// An answer instead of the model's.
@@ -58,12 +76,8 @@ package struct SpendRules: Sendable, Equatable {
         if let largest = pools.first, pools.allSatisfy(\.isExhausted) {
             return .blocked(self.refusal(largest, of: pools, caller, requestID: requestID, now: now))
         }
-        var allowance = SpendAllowance()
-        allowance.caps = caps
-        allowance.remaining = caps.compactMap(\.remaining).min()
-        allowance.pools = pools
-        allowance.headers = FieldBlock(Self.headers(caps, pools, now: now))
-        return .allowed(allowance)
+        return .allowed(
+            SpendAllowance(caps: caps, pools: pools, headers: FieldBlock(Self.headers(caps, pools, now: now))))
     }
 
     /// The cap that headers and answers speak of: of exceeded ones the one that resets last, else the fullest; among

@@ -24,7 +24,7 @@ package final class SpendLedger: Sendable {
 
     private struct State {
         var entries: [SpendEntry] = []
-        /// Where in `entries` others of a kind are added.
+        /// Where in `entries` the last of a kind is.
         var places: [SpendEntry.Kind: Int] = [:]
         var sightings: [PrincipalSighting] = []
         var seen: [String: (principal: Principal, at: Timestamp)] = [:]
@@ -67,13 +67,16 @@ package final class SpendLedger: Sendable {
 
     /// Takes an answer to be booked. Never waits.
     package func record(_ entry: SpendEntry) {
-        let kind = entry.kind
         self.add { state in
-            if let kind, let place = state.places[kind], state.entries[place].requests < Self.mergeLimit {
-                state.entries[place].merge(entry)
-                return
+            if let kind = entry.kind {
+                if let place = state.places[kind], state.entries[place].requests < Self.mergeLimit,
+                    state.entries[place].isLike(entry)
+                {
+                    state.entries[place].merge(entry)
+                    return
+                }
+                state.places[kind] = state.entries.count
             }
-            if let kind { state.places[kind] = state.entries.count }
             var entry = entry
             entry.id = TimeOrderedID.make()
             state.entries.append(entry)

@@ -3,7 +3,7 @@
 package import GatewayCore
 
 /// Finds the price of a model at an upstream and computes what an answer costs, exactly, in whole nano-dollars.
-package struct Pricer: Sendable {
+package final class Pricer: Sendable {
     private struct Key: Hashable {
         let upstream: String
         /// In lower case.
@@ -118,9 +118,10 @@ package struct Pricer: Sendable {
 
     /// Picodollars. The rate in fast mode is rounded to whole picodollars, which changes nothing for whole factors.
     private static func product(_ tokens: Int, _ rate: Rate, _ fast: Price.Factor) -> Int128 {
+        guard tokens > 0 else { return 0 }
         let unit = Int128(Price.Factor.perUnit)
         var product = (Int128(rate.picodollars) * Int128(fast.billionths) + unit / 2) / unit
-        product.multiply(by: Int128(max(0, tokens)))
+        product.multiply(by: Int128(tokens))
         return product
     }
 }

@@ -119,6 +119,8 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
         let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: Self.eventsAtOnce)
         while true {
             let count = epoll_wait(self.poll, events, Int32(Self.eventsAtOnce), self.patience())
+            // Nothing will come to be sent together with what one event brings.
+            self.sends.isGathering = count > 1
             for index in 0..<max(0, Int(count)) {
                 guard let pointer = events[index].data.ptr else {
                     self.takeMail()
@@ -128,6 +130,7 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
                 self.sends.sendIfDue(self.eventTime)
                 Unmanaged<Watched>.fromOpaque(pointer).takeUnretainedValue().happened(events[index].events)
             }
+            self.sends.isGathering = true
             self.runTimers()
             self.runJobs()
             self.finish()

@@ -26,6 +26,8 @@ final class SendBatch {
 
     /// Whether the system makes several sends at once, and lets this process ask for it.
     let isAvailable: Bool
+    /// Whether what is to be sent from now on may wait for more.
+    var isGathering = true
     private let batch = UnsafeMutablePointer<linux_batch>.allocate(capacity: 1)
     private let memory = UnsafeMutableRawPointer.allocate(byteCount: SendBatch.memorySize, alignment: 64)
     private let entries = UnsafeMutableBufferPointer<Entry>.allocate(capacity: SendBatch.limit)
@@ -51,7 +53,7 @@ final class SendBatch {
     ///
     /// - Returns: Whether it was taken, and the socket hears what became of it; otherwise it is to be sent at once.
     func add(_ bytes: UnsafeRawBufferPointer, of socket: Socket, _ descriptor: Int32) -> Bool {
-        guard self.isAvailable, !self.isSending, 1...Self.largest ~= bytes.count else { return false }
+        guard self.isAvailable, self.isGathering, !self.isSending, 1...Self.largest ~= bytes.count else { return false }
         if self.count == Self.limit || self.used + bytes.count > Self.memorySize { self.send() }
         if self.count == 0 { self.deadline = socket.loop.eventTime + Self.patience }
         let copy = UnsafeMutableRawBufferPointer(start: self.memory + self.used, count: bytes.count)

@@ -285,14 +285,16 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
             return
         }
         let control = ticket.control
-        // Exact mode cannot tell which upstream will answer.
-        let worstCase =
-            self.candidates.prefix(control.isExact ? self.candidates.count : 1).map { candidate in
-                let price = ticket.price(
-                    upstream: self.configuration.upstreams[candidate.upstream].name, upstreamModel: candidate.model)
-                return control.pricer.worstCase(
-                    promptTokens: ticket.longestPrompt, maximumOutput: self.maximumOutput ?? Self.assumedOutput, price)
-            }.max() ?? .zero
+        var worstCase = Money.zero
+        for candidate in self.candidates {
+            let price = self.source(of: candidate, ticket).price
+            worstCase = max(
+                worstCase,
+                control.pricer.worstCase(
+                    promptTokens: ticket.longestPrompt, maximumOutput: self.maximumOutput ?? Self.assumedOutput, price))
+            // Exact mode cannot tell which upstream will answer.
+            if !control.isExact { break }
+        }
         var group: String?
         if case .group(let name) = ticket.billing { group = name }
         let bound = NIOLoopBound(self, eventLoop: self.connection.loop.loop)
@@ -303,6 +305,11 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
             bound.eventLoop.execute { bound.value.reserved(reservation) }
         }
         if let now { self.reserved(now) }
+    }
+
+    private func source(of candidate: InferenceDecision.Candidate, _ ticket: SpendTicket) -> SpendSource {
+        self.generation.source(
+            ticket.control, upstream: candidate.upstream, upstreamModel: candidate.model, modelID: ticket.model)
     }
 
     private func reserved(_ reservation: SpendReservation) {
@@ -686,9 +693,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
         self.recorder.beganAnswer()
         guard let ticket else { return }
         lines.add(ticket.allowance.headers)
-        ticket.begin(
-            self.isEventStream ? .events : .json, upstream: self.currentUpstream.name,
-            upstreamModel: self.candidates[self.next].model)
+        ticket.begin(self.isEventStream ? .events : .json, self.source(of: self.candidates[self.next], ticket))
     }
 
     /// Gives a part of the answer to the client, and to the books.

@@ -14,23 +14,11 @@ final class SpendTicket {
         case closed
     }
 
-    private final class Source {
-        let upstream: String
-        let model: String
-        let price: Price
-
-        init(upstream: String, model: String, price: Price) {
-            self.upstream = upstream
-            self.model = model
-            self.price = price
-        }
-    }
-
     let control: SpendControl
     private let principal: Principal
     private let requestID: RequestID
     private let started = Timestamp.now
-    var allowance = SpendAllowance()
+    var allowance = SpendAllowance.unchecked
     var model = ""
     var billing = BillingTag.none
     /// Tokens of the prompt by its length, for answers that say nothing of it.
@@ -39,11 +27,10 @@ final class SpendTicket {
     var longestPrompt: Int { self.control.isExact ? self.inputEstimate * 2 : self.inputEstimate }
     /// What the answer said of its tokens, once it has ended.
     private(set) var usage: TokenUsage?
-    private var grant = SpendGrant()
-    /// What the last upstream that was asked about takes for the model.
-    private var source: Source?
+    private var grant: SpendGrant?
+    /// Where the answer that is being metered comes from.
+    private var source: SpendSource?
     private var state = State.open
-    /// Of the answer that is being metered, which is from the source.
     private var meter = UsageMeter(.json)
 
     init(_ control: SpendControl, _ principal: Principal, _ requestID: RequestID) {
@@ -55,7 +42,11 @@ final class SpendTicket {
     deinit {
         // Whatever became of the request, nobody may go on waiting for it.
         if case .closed = self.state { return }
-        self.control.release(self.grant)
+        self.giveBack()
+    }
+
+    private func giveBack() {
+        if let grant { self.control.release(grant) }
     }
 
     func granted(_ grant: SpendGrant) {
@@ -66,17 +57,9 @@ final class SpendTicket {
         self.grant = grant
     }
 
-    /// What the model costs at an upstream.
-    func price(upstream: String, upstreamModel: String) -> Price {
-        if let source, source.upstream == upstream, source.model == upstreamModel { return source.price }
-        let price = self.control.price(upstream: upstream, upstreamModel: upstreamModel, modelID: self.model)
-        self.source = Source(upstream: upstream, model: upstreamModel, price: price)
-        return price
-    }
-
     /// The answer that the client gets begins.
-    func begin(_ format: UsageMeter.Format, upstream: String, upstreamModel: String) {
-        _ = self.price(upstream: upstream, upstreamModel: upstreamModel)
+    func begin(_ format: UsageMeter.Format, _ source: SpendSource) {
+        self.source = source
         self.state = .metering
         if format != .json { self.meter = UsageMeter(format) }
     }
@@ -90,7 +73,7 @@ final class SpendTicket {
     func release() {
         if case .closed = self.state { return }
         self.state = .closed
-        self.control.release(self.grant)
+        self.giveBack()
     }
 
     /// The answer has ended, whole or not.
@@ -104,41 +87,30 @@ final class SpendTicket {
         self.state = .closed
         let reading = self.meter.finish()
         guard reading.sawAnything || !isWhole else {
-            self.control.release(self.grant)
+            self.giveBack()
             return
         }
-        func record(_ usage: TokenUsage) {
-            self.record(
-                usage, hasUsage: reading.knowsInput, isEstimated: !reading.knowsInput || !reading.knowsOutput)
-        }
-        var usage = reading.usage
-        self.usage = usage
-        guard !reading.knowsInput else {
-            record(usage)
-            return
-        }
-        usage.input = self.inputEstimate
-        guard isWhole, let count else {
-            record(usage)
-            return
-        }
-        count { tokens in
-            if let tokens { usage.input = tokens }
-            record(usage)
+        self.usage = reading.usage
+        if !reading.knowsInput, isWhole, let count {
+            count { self.record(reading, input: $0 ?? self.inputEstimate) }
+        } else {
+            self.record(reading, input: reading.knowsInput ? reading.usage.input : self.inputEstimate)
         }
     }
 
-    private func record(_ usage: TokenUsage, hasUsage: Bool, isEstimated: Bool) {
+    private func record(_ reading: UsageMeter.Reading, input: Int) {
         guard let source else { return }
+        var usage = reading.usage
+        usage.input = input
         var entry = SpendEntry(
             at: self.started, principal: self.principal.subject, requestID: self.requestID.description,
-            model: self.model, upstream: source.upstream, upstreamModel: source.model,
-            amount: self.control.pricer.cost(usage, source.price))
+            model: self.model, upstream: source.upstream,
+            upstreamModel: source.upstreamModel, amount: self.control.pricer.cost(usage, source.price))
         if case .group(let name) = self.billing { entry.billingGroup = name }
         (entry.input, entry.output, entry.cacheRead) = (usage.input, usage.output, usage.cacheRead)
         (entry.cacheWrite5m, entry.cacheWrite1h) = (usage.cacheWrite5m, usage.cacheWrite1h)
         entry.webSearches = usage.webSearches
-        entry.estimates = isEstimated ? 1 : 0
-        self.control.record(entry, self.grant, usage, hasUsage: hasUsage, billing: self.billing)
+        entry.estimates = reading.knowsInput && reading.knowsOutput ? 0 : 1
+        self.control.record(entry, self.grant, usage, hasUsage: reading.knowsInput, billing: self.billing)
     }
 }

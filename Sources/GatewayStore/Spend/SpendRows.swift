@@ -54,30 +54,27 @@ package struct SpendEntry: Sendable, Equatable {
 }
 
 extension SpendEntry {
-    /// What entries must have in common to be one.
+    /// Where to look for an entry that another can be merged into: few of one developer's and one model's differ in the
+    /// rest.
     package struct Kind: Hashable, Sendable {
-        let minute: Int64
-        let principal, model, upstream, upstreamModel: String
-        let billingGroup, pool: String?
-        let isExposed: Bool
-
-        /// Few kinds differ in the rest only.
-        package func hash(into hasher: inout Hasher) {
-            hasher.combine(self.principal)
-            hasher.combine(self.model)
-        }
+        let principal, model: String
     }
 
     /// `nil` for an entry that stays by itself, because something is still to be settled or decided for it.
     package var kind: Kind? {
         guard self.hold == nil, self.undecidedPools.isEmpty else { return nil }
-        return Kind(
-            minute: self.at.milliseconds / 60_000, principal: self.principal, model: self.model,
-            upstream: self.upstream, upstreamModel: self.upstreamModel, billingGroup: self.billingGroup,
-            pool: self.pool, isExposed: self.isExposed)
+        return Kind(principal: self.principal, model: self.model)
     }
 
-    /// Takes in another entry of the same kind that has not been handed in yet.
+    /// Whether two entries with a kind can be one.
+    package func isLike(_ other: SpendEntry) -> Bool {
+        self.at.milliseconds / 60_000 == other.at.milliseconds / 60_000 && self.isExposed == other.isExposed
+            && self.principal == other.principal && self.model == other.model && self.upstream == other.upstream
+            && self.upstreamModel == other.upstreamModel && self.billingGroup == other.billingGroup
+            && self.pool == other.pool
+    }
+
+    /// Takes in another entry that is like it and has not been handed in yet.
     package mutating func merge(_ other: SpendEntry) {
         self.at = min(self.at, other.at)
         self.requests += other.requests

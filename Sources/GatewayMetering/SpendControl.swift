@@ -211,8 +211,9 @@ package final class SpendControl: Sendable {
         if let hold = grant.hold { self.services.holds.release(hold) }
     }
 
+    /// - Parameter entry: Is told what the grant says of it.
     package func record(
-        _ entry: consuming SpendEntry, _ grant: SpendGrant?, _ usage: TokenUsage, hasUsage: Bool, billing: BillingTag,
+        _ entry: inout SpendEntry, _ grant: SpendGrant?, _ usage: TokenUsage, hasUsage: Bool, billing: BillingTag,
     ) {
         if let grant {
             entry.pool = grant.pool

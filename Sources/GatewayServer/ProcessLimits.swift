@@ -8,7 +8,7 @@ enum ProcessLimits {
     /// Larger pieces of memory are the system's again as soon as they are free.
     private static let largestKept: Int32 = 512 << 10
     /// So much free memory at a heap's end is kept.
-    private static let keptAtEnd: Int32 = 8 << 20
+    private static let keptAtEnd: Int32 = 4 << 20
     /// One for each event loop, and some for all other threads. Those come and go with the load: with a heap for each, as
     /// glibc would have it, memory grows with the most that ever ran at once.
     private static let heaps = Int32(clamping: ProcessInfo.processInfo.activeProcessorCount + 2)

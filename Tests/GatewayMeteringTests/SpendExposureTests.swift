@@ -324,8 +324,8 @@ struct SpendNearLimitTests {
     }
 
     private func record(_ control: SpendControl, _ principal: String, _ grant: SpendGrant, _ cents: Int64) {
-        control.record(
-            SpendWorkshop.entry(principal, cents * Money.perCent), grant, TokenUsage(), hasUsage: true, billing: .none)
+        var entry = SpendWorkshop.entry(principal, cents * Money.perCent)
+        control.record(&entry, grant, TokenUsage(), hasUsage: true, billing: .none)
     }
 
     private let developer = Principal(subject: "u")
@@ -542,9 +542,9 @@ struct SpendNearLimitTests {
             entry.billingGroup = "g"
             var usage = TokenUsage(input: 1000, output: 500)
             (usage.cacheRead, usage.cacheWrite5m, usage.cacheWrite1h) = (3, 4, 5)
-            control.record(entry, nil, usage, hasUsage: true, billing: .group("g"))
-            control.record(entry, nil, usage, hasUsage: false, billing: .ignored)
-            control.record(entry, nil, usage, hasUsage: false, billing: .none)
+            control.record(&entry, nil, usage, hasUsage: true, billing: .group("g"))
+            control.record(&entry, nil, usage, hasUsage: false, billing: .ignored)
+            control.record(&entry, nil, usage, hasUsage: false, billing: .none)
             // Behind the time.
             let lines = audit.events("spend.metered").map { event in
                 String(decoding: event.line.drop { $0 != 0x2C }, as: UTF8.self)
@@ -562,7 +562,7 @@ struct SpendNearLimitTests {
                         + #""model":"m","upstream":"up","input_tokens":1000,"output_tokens":500,"cents":1.05}\#n"#,
                 ])
             let silent = CapturingAudit()
-            self.control(shop, ledger, audit: silent).record(entry, nil, usage, hasUsage: true, billing: .none)
+            self.control(shop, ledger, audit: silent).record(&entry, nil, usage, hasUsage: true, billing: .none)
             #expect(silent.events("spend.metered").isEmpty)
             await ledger.close(within: .seconds(10))
         }

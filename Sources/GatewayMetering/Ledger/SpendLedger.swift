@@ -36,6 +36,22 @@ package final class SpendLedger: Sendable {
         var isClosed = false
         /// Readings of the journal that run or are to follow; at most two.
         var recoveries = 0
+
+        /// - Returns: Whether there was an entry that it could be merged into.
+        mutating func merge(_ entry: SpendEntry) -> Bool {
+            guard let kind = entry.kind, let place = self.places[kind],
+                self.entries[place].requests < SpendLedger.mergeLimit, self.entries[place].isLike(entry)
+            else { return false }
+            self.entries[place].merge(entry)
+            return true
+        }
+
+        @inline(never)
+        mutating func append(_ entry: SpendEntry) {
+            if let kind = entry.kind { self.places[kind] = self.entries.count }
+            self.entries.append(entry)
+            self.entries[self.entries.count - 1].id = TimeOrderedID.make()
+        }
     }
 
     private let store: any SpendStore
@@ -67,20 +83,7 @@ package final class SpendLedger: Sendable {
 
     /// Takes an answer to be booked. Never waits.
     package func record(_ entry: SpendEntry) {
-        self.add { state in
-            if let kind = entry.kind {
-                if let place = state.places[kind], state.entries[place].requests < Self.mergeLimit,
-                    state.entries[place].isLike(entry)
-                {
-                    state.entries[place].merge(entry)
-                    return
-                }
-                state.places[kind] = state.entries.count
-            }
-            var entry = entry
-            entry.id = TimeOrderedID.make()
-            state.entries.append(entry)
-        }
+        self.add { if !$0.merge(entry) { $0.append(entry) } }
     }
 
     /// Notes who has made a request; equal sightings within half a minute are one.

@@ -111,6 +111,6 @@ final class SpendTicket {
         (entry.cacheWrite5m, entry.cacheWrite1h) = (usage.cacheWrite5m, usage.cacheWrite1h)
         entry.webSearches = usage.webSearches
         entry.estimates = reading.knowsInput && reading.knowsOutput ? 0 : 1
-        self.control.record(entry, self.grant, usage, hasUsage: reading.knowsInput, billing: self.billing)
+        self.control.record(&entry, self.grant, usage, hasUsage: reading.knowsInput, billing: self.billing)
     }
 }

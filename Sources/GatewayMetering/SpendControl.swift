@@ -108,7 +108,7 @@ package final class SpendControl: Sendable {
         guard self.isExact, !allowance.caps.isEmpty || !allowance.pools.isEmpty else {
             return self.reserve(
                 principal, allowance, worstCase: worstCase, billingGroup: billingGroup, requestID: requestID,
-                until: .now + Self.queueing, done)
+                until: nil, done)
         }
         let caller = SpendCaller(principal)
         self.services.holds.take(
@@ -130,9 +130,10 @@ package final class SpendControl: Sendable {
         return nil
     }
 
+    /// - Parameter deadline: How long the request waits; `nil` when it has not begun to.
     private func reserve(
         _ principal: Principal, _ allowance: SpendAllowance, worstCase: Money,
-        billingGroup: String?, requestID: RequestID, until deadline: ContinuousClock.Instant,
+        billingGroup: String?, requestID: RequestID, until deadline: ContinuousClock.Instant?,
         _ done: @escaping @Sendable (SpendReservation) -> Void,
     ) -> SpendReservation? {
         guard let exposure = allowance.exposure else {
@@ -151,7 +152,7 @@ package final class SpendControl: Sendable {
         }
         let full: SpendExposure.Counter
         // Who has waited long enough passes: what is measured is below the limit.
-        let hasWaited = ContinuousClock.now >= deadline
+        let hasWaited = deadline.map { ContinuousClock.now >= $0 } ?? false
         // What is left once the share is counted: requests that ended since the check may have been booked.
         var latest: SpendVerdict?
         func remaining() -> Money? {
@@ -182,6 +183,7 @@ package final class SpendControl: Sendable {
             return .refused(refusal)
         case .full(let counter): full = counter
         }
+        let deadline = deadline ?? .now + Self.queueing
         let again = FirstCall<Void> {
             @Sendable func checked(_ verdict: SpendVerdict) {
                 switch verdict {

@@ -39,11 +39,8 @@ package final class SpendLedger: Sendable {
 
         /// - Returns: Whether there was an entry that it could be merged into.
         mutating func merge(_ entry: SpendEntry) -> Bool {
-            guard let kind = entry.kind, let place = self.places[kind],
-                self.entries[place].requests < SpendLedger.mergeLimit, self.entries[place].isLike(entry)
-            else { return false }
-            self.entries[place].merge(entry)
-            return true
+            guard let kind = entry.kind, let place = self.places[kind] else { return false }
+            return self.entries[place].merge(entry, ifLikeAndBelow: SpendLedger.mergeLimit)
         }
 
         @inline(never)

@@ -74,6 +74,15 @@ extension SpendEntry {
             && self.pool == other.pool
     }
 
+    /// Takes in another entry if it is like this one, which is of fewer answers than `limit`.
+    ///
+    /// - Returns: Whether it has.
+    package mutating func merge(_ other: SpendEntry, ifLikeAndBelow limit: Int) -> Bool {
+        guard self.requests < limit, self.isLike(other) else { return false }
+        self.merge(other)
+        return true
+    }
+
     /// Takes in another entry that is like it and has not been handed in yet.
     package mutating func merge(_ other: SpendEntry) {
         self.at = min(self.at, other.at)

@@ -326,6 +326,28 @@ struct SpendLedgerTests {
         }
     }
 
+    @Test("makes few entries of answers whose upstreams, minutes and groups take turns")
+    func mergesInTurns() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            let ledger = shop.ledger(nil)
+            shop.store.set(.booking, .hanging)
+            ledger.record(SpendWorkshop.entry("first", 1))
+            #expect(await eventually { shop.store.held(.booking) == 1 })
+            let start = SpendWorkshop.entry("u", 1).at
+            for index in 0..<800 {
+                var entry = SpendWorkshop.entry("u", 1)
+                entry.at = Timestamp(milliseconds: start.milliseconds - Int64(index / 2 % 2) * 60_000)
+                entry.upstream = index % 2 == 0 ? "up" : "other"
+                entry.billingGroup = index / 4 % 2 == 0 ? nil : "g"
+                ledger.record(entry)
+            }
+            shop.store.set(.booking, .well)
+            await ledger.close(within: .seconds(10))
+            let entries = shop.store.bookings.dropFirst().flatMap(\.entries)
+            #expect(entries.map(\.requests) == Array(repeating: 100, count: 8))
+        }
+    }
+
     @Test("hands no more than a thousand entries to one write")
     func boundsBatches() async throws {
         try await SpendWorkshop.with { shop async throws in

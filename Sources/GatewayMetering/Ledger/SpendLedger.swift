@@ -25,7 +25,7 @@ package final class SpendLedger: Sendable {
     private struct State {
         var entries: [SpendEntry] = []
         /// Where in `entries` the last of a kind is.
-        var places: [SpendEntry.Kind: Int] = [:]
+        var places: [Int: Int] = [:]
         var sightings: [PrincipalSighting] = []
         var seen: [String: (principal: Principal, at: Timestamp)] = [:]
         /// Batches that are being written and are not on the disk.

@@ -54,16 +54,19 @@ package struct SpendEntry: Sendable, Equatable {
 }
 
 extension SpendEntry {
-    /// Where to look for an entry that another can be merged into: few of one developer's and one model's differ in the
-    /// rest.
-    package struct Kind: Hashable, Sendable {
-        let principal, model: String
-    }
-
+    /// A number under which to look for entries that are like this one: theirs is the same, and that of others hardly ever.
     /// `nil` for an entry that stays by itself, because something is still to be settled or decided for it.
-    package var kind: Kind? {
+    package var kind: Int? {
         guard self.hold == nil, self.undecidedPools.isEmpty else { return nil }
-        return Kind(principal: self.principal, model: self.model)
+        var hasher = Hasher()
+        hasher.combine(self.at.milliseconds / 60_000)
+        hasher.combine(self.principal)
+        hasher.combine(self.model)
+        hasher.combine(self.upstream)
+        hasher.combine(self.billingGroup)
+        hasher.combine(self.pool)
+        hasher.combine(self.isExposed)
+        return hasher.finalize()
     }
 
     /// Whether two entries with a kind can be one.

@@ -49,12 +49,17 @@ final class SendBatch {
         self.results.deallocate()
     }
 
-    /// Takes a copy of what a socket has to send.
+    /// Sends what is there if so much more has no room. Sockets hear of it, and may end others.
+    func makeRoom(_ length: Int) {
+        guard length <= Self.largest else { return }
+        if self.count == Self.limit || self.used + length > Self.memorySize { self.send() }
+    }
+
+    /// Takes a copy of what a socket has to send, for which room has been made.
     ///
     /// - Returns: Whether it was taken, and the socket hears what became of it; otherwise it is to be sent at once.
     func add(_ bytes: UnsafeRawBufferPointer, of socket: Socket, _ descriptor: Int32) -> Bool {
         guard self.isAvailable, self.isGathering, !self.isSending, 1...Self.largest ~= bytes.count else { return false }
-        if self.count == Self.limit || self.used + bytes.count > Self.memorySize { self.send() }
         if self.count == 0 { self.deadline = socket.loop.eventTime + Self.patience }
         let copy = UnsafeMutableRawBufferPointer(start: self.memory + self.used, count: bytes.count)
         copy.copyMemory(from: bytes)

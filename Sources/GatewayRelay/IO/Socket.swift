@@ -151,6 +151,7 @@ final class Socket: Watched {
 
     /// - Returns: How many bytes have left; `nil` when others are to leave first.
     private func sendAtOnce(_ bytes: UnsafeRawBufferPointer) -> Int? {
+        self.loop.sends.makeRoom(bytes.count)
         guard self.isOpen, self.pendingBytes == 0, !self.isBlocked else { return nil }
         if self.loop.sends.add(bytes, of: self, self.descriptor) {
             self.isBatched = true

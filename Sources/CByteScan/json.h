@@ -114,6 +114,12 @@ static inline ptrdiff_t cjson_string_end_any(const uint8_t *bytes, size_t count)
     return cjson_unterminated;
 }
 
+// The marks of 64 bytes, for as long as strings end among them: keys and small values do.
+typedef struct {
+    const uint8_t *base;
+    uint64_t marks;
+} cjson_window;
+
 #if defined(CJSON_HAS_WIDE)
 
 #define CJSON_WIDE __attribute__((target("avx2,bmi,bmi2")))
@@ -133,6 +139,9 @@ CJSON_WIDE static inline cjson_block cjson_load(const uint8_t *bytes) {
     return block;
 }
 
+// A table for both halves of a vector. It is looked up by the lower half of a byte, and has 0 for those beyond ASCII.
+#define CJSON_TABLE(...) _mm256_broadcastsi128_si256(_mm_setr_epi8(__VA_ARGS__))
+
 // The top bits of 64 bytes.
 CJSON_WIDE static inline uint64_t cjson_tops(__m256i low, __m256i high) {
     return (uint64_t)(uint32_t)_mm256_movemask_epi8(low) | (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32;
@@ -143,16 +152,42 @@ CJSON_WIDE static inline uint64_t cjson_equal(cjson_block block, char byte) {
     return cjson_tops(_mm256_cmpeq_epi8(block.low, all), _mm256_cmpeq_epi8(block.high, all));
 }
 
-CJSON_WIDE static inline uint64_t cjson_controls(cjson_block block) {
-    // Mostly there is none.
-    __m256i top = _mm256_set1_epi8(0x1F), least = _mm256_min_epu8(block.low, block.high);
-    if (!_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(least, top), least))) return 0;
-    return cjson_tops(_mm256_cmpeq_epi8(_mm256_min_epu8(block.low, top), block.low),
-                      _mm256_cmpeq_epi8(_mm256_min_epu8(block.high, top), block.high));
+CJSON_WIDE static inline __m256i cjson_controls32(__m256i bytes) {
+    return _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1F)), bytes);
 }
 
-// A table for both halves of a vector. It is looked up by the lower half of a byte, and has 0 for those beyond ASCII.
-#define CJSON_TABLE(...) _mm256_broadcastsi128_si256(_mm_setr_epi8(__VA_ARGS__))
+CJSON_WIDE static inline uint64_t cjson_controls(cjson_block block) {
+    // Mostly there is none.
+    if (!_mm256_movemask_epi8(cjson_controls32(_mm256_min_epu8(block.low, block.high)))) return 0;
+    return cjson_tops(cjson_controls32(block.low), cjson_controls32(block.high));
+}
+
+// Which bytes are quotes or backslashes; their lower halves differ.
+CJSON_WIDE static inline __m256i cjson_delimiters(__m256i bytes) {
+    const __m256i both = CJSON_TABLE(-1, -1, '"', -1, -1, -1, -1, -1, -1, -1, -1, -1, '\\', -1, -1, -1);
+    return _mm256_cmpeq_epi8(_mm256_shuffle_epi8(both, bytes), bytes);
+}
+
+// What `cjson_marks64` does.
+CJSON_WIDE static inline uint64_t cjson_marks64_wide(const uint8_t *bytes) {
+    cjson_block block = cjson_load(bytes);
+    return cjson_tops(_mm256_or_si256(cjson_delimiters(block.low), cjson_controls32(block.low)),
+                      _mm256_or_si256(cjson_delimiters(block.high), cjson_controls32(block.high)));
+}
+
+// How many bytes can be read without a mark, up to the 128 that have one.
+CJSON_WIDE static inline size_t cjson_skip_plain(const uint8_t *bytes, size_t count, size_t at) {
+    for (; count - at >= 128; at += 128) {
+        cjson_block first = cjson_load(bytes + at), second = cjson_load(bytes + at + 64);
+        __m256i least = _mm256_min_epu8(_mm256_min_epu8(first.low, first.high),
+                                        _mm256_min_epu8(second.low, second.high));
+        __m256i marks = _mm256_or_si256(
+            _mm256_or_si256(cjson_delimiters(first.low), cjson_delimiters(first.high)),
+            _mm256_or_si256(cjson_delimiters(second.low), cjson_delimiters(second.high)));
+        if (_mm256_movemask_epi8(_mm256_or_si256(marks, cjson_controls32(least)))) break;
+    }
+    return at;
+}
 
 // Which bytes may stand behind a backslash, quotes left out.
 CJSON_WIDE static inline __m256i cjson_escapable(__m256i bytes) {
@@ -180,10 +215,9 @@ typedef struct {
 } cjson_carry;
 
 // Which bytes of a block stand behind a backslash that escapes, and in `bad` which make that an escape that JSON does
-// not know. `quotes` are all of the block's.
-CJSON_WIDE static inline uint64_t cjson_escaped(cjson_block block, uint64_t quotes, cjson_carry *carry, uint64_t *bad) {
-    uint64_t slashes = cjson_equal(block, '\\');
-    if (!(slashes | carry->escaped | carry->hex)) return *bad = 0;
+// not know. `quotes` and `slashes` are all of the block's.
+CJSON_WIDE static inline uint64_t cjson_escaped(cjson_block block, uint64_t quotes, uint64_t slashes,
+                                                cjson_carry *carry, uint64_t *bad) {
     slashes &= ~carry->escaped;
     uint64_t escaping = slashes, behind = slashes & slashes << 1;
     if (behind) {
@@ -206,27 +240,50 @@ CJSON_WIDE static inline uint64_t cjson_escaped(cjson_block block, uint64_t quot
     return escaped;
 }
 
-// The same by 64 bytes at a time, whatever is escaped. What stands behind the string's end in its block is read too,
-// and may not matter.
-CJSON_WIDE static ptrdiff_t cjson_string_end_wide(const uint8_t *bytes, size_t count) {
+// The end of a string when that is the next mark, and near; else -1, and in `plain` how many bytes have none.
+CJSON_WIDE static inline ptrdiff_t cjson_windowed_string_end(cjson_window *window, const uint8_t *at, size_t count,
+                                                             size_t *plain) {
+    size_t offset = (size_t)(at - window->base);
+    uint64_t marks = offset < 64 ? window->marks >> offset : 0;
+    if (!marks) {
+        *plain = 0;
+        if (count < 64) return -1;
+        window->base = at;
+        window->marks = marks = cjson_marks64_wide(at);
+        *plain = 64;
+        if (!marks) return -1;
+    }
+    size_t place = (size_t)__builtin_ctzll(marks);
+    if (at[place] == '"') return (ptrdiff_t)place;
+    *plain = place;
+    return -1;
+}
+
+// The same by 64 bytes at a time, whatever is escaped, from a place on before which there is no mark. What stands
+// behind the string's end in its block is read too, and may not matter.
+CJSON_WIDE static ptrdiff_t cjson_string_end_wide(const uint8_t *bytes, size_t count, size_t from) {
     cjson_carry carry = {0, 0};
-    for (size_t at = 0; at < count; at += 64) {
+    for (size_t at = cjson_skip_plain(bytes, count, from); at < count; at += 64) {
         uint8_t padded[64];
-        const uint8_t *from = bytes + at;
+        const uint8_t *start = bytes + at;
         if (count - at < 64) {
             memset(padded, ' ', 64);
-            memcpy(padded, from, count - at);
-            from = padded;
+            memcpy(padded, start, count - at);
+            start = padded;
         }
-        cjson_block block = cjson_load(from);
-        uint64_t bad, quotes = cjson_equal(block, '"');
-        quotes &= ~cjson_escaped(block, quotes, &carry, &bad);
+        cjson_block block = cjson_load(start);
+        uint64_t bad = 0, quotes = cjson_equal(block, '"'), slashes = cjson_equal(block, '\\');
+        if (__builtin_expect((slashes | carry.escaped | carry.hex) != 0, 1)) {
+            quotes &= ~cjson_escaped(block, quotes, slashes, &carry, &bad);
+        }
         bad |= cjson_controls(block);
         uint64_t stops = quotes | bad;
         if (stops) {
             uint64_t first = stops & -stops;
             return bad & first ? cjson_invalid : (ptrdiff_t)(at + (size_t)__builtin_ctzll(first));
         }
+        // Where a block has no backslash there may be many.
+        if (!slashes && !carry.hex && count - at >= 64) at = cjson_skip_plain(bytes, count, at + 64) - 64;
     }
     return cjson_unterminated;
 }
@@ -237,23 +294,36 @@ static inline int cjson_is_wide(void) { return 0; }
 
 #endif
 
-// The end of a string that is not in the first bytes.
-CJSON_INLINE ptrdiff_t cjson_long_string_end(const uint8_t *bytes, size_t count, int is_wide) {
-#if defined(CJSON_HAS_WIDE)
-    if (is_wide) return cjson_string_end_wide(bytes, count);
-#endif
-    (void)is_wide;
-    return cjson_string_end_any(bytes, count);
-}
-
-// The same when the end is in the first 16 bytes, as that of keys and small values is, and nothing before it needs a
-// look; else -1.
+// The end of a string when it is in the first 16 bytes, as that of keys and small values is, and nothing before it
+// needs a look; else -1.
 CJSON_INLINE ptrdiff_t cjson_short_string_end(const uint8_t *bytes, size_t count) {
     if (count < 16) return -1;
     uint64_t marks = cjson_marks16(bytes);
     if (!marks) return -1;
     size_t place = (size_t)__builtin_ctzll(marks);
     return bytes[place] == '"' ? (ptrdiff_t)place : -1;
+}
+
+// The same of a string in a value, by the best that the processor has. In `plain` is how many bytes need no other look.
+CJSON_INLINE ptrdiff_t cjson_near_string_end(cjson_window *window, const uint8_t *bytes, size_t count, size_t *plain,
+                                             int is_wide) {
+#if defined(CJSON_HAS_WIDE)
+    if (is_wide) return cjson_windowed_string_end(window, bytes, count, plain);
+#endif
+    (void)window;
+    (void)is_wide;
+    *plain = 0;
+    return cjson_short_string_end(bytes, count);
+}
+
+// The end of a string that is not near.
+CJSON_INLINE ptrdiff_t cjson_long_string_end(const uint8_t *bytes, size_t count, size_t plain, int is_wide) {
+#if defined(CJSON_HAS_WIDE)
+    if (is_wide) return cjson_string_end_wide(bytes, count, plain);
+#endif
+    (void)is_wide;
+    (void)plain;
+    return cjson_string_end_any(bytes, count);
 }
 
 /// Finds the end of a JSON string (RFC 8259 §7).
@@ -263,7 +333,7 @@ CJSON_INLINE ptrdiff_t cjson_short_string_end(const uint8_t *bytes, size_t count
 /// they are.
 static inline ptrdiff_t cjson_string_end(const uint8_t *bytes, size_t count) {
     ptrdiff_t end = cjson_short_string_end(bytes, count);
-    return end < 0 ? cjson_long_string_end(bytes, count, cjson_is_wide()) : end;
+    return end < 0 ? cjson_long_string_end(bytes, count, 0, cjson_is_wide()) : end;
 }
 
 static inline size_t cjson_skip_digits(const uint8_t *bytes, size_t count, size_t at) {
@@ -340,6 +410,8 @@ CJSON_INLINE ptrdiff_t cjson_walk(const uint8_t *bytes, size_t count, size_t roo
     const uint8_t *at = bytes, *const behind_all = bytes + count;
     ptrdiff_t length;
     uint8_t byte;
+    cjson_window window = {bytes, 0};
+    size_t plain;
 
 // The next byte that is no white space. Mostly there is none before it, or one.
 #define CJSON_NEXT()                                                                                                   \
@@ -362,9 +434,9 @@ value:
 have_value:
     if (byte == '"') {
         at++;
-        length = cjson_short_string_end(at, (size_t)(behind_all - at));
+        length = cjson_near_string_end(&window, at, (size_t)(behind_all - at), &plain, is_wide);
         if (length < 0) {
-            length = cjson_long_string_end(at, (size_t)(behind_all - at), is_wide);
+            length = cjson_long_string_end(at, (size_t)(behind_all - at), plain, is_wide);
             if (length < 0) return length;
         }
         at += length + 1;
@@ -401,9 +473,9 @@ close:
 have_key:
     if (byte != '"') return cjson_invalid;
     at++;
-    length = cjson_short_string_end(at, (size_t)(behind_all - at));
+    length = cjson_near_string_end(&window, at, (size_t)(behind_all - at), &plain, is_wide);
     if (length < 0) {
-        length = cjson_long_string_end(at, (size_t)(behind_all - at), is_wide);
+        length = cjson_long_string_end(at, (size_t)(behind_all - at), plain, is_wide);
         if (length < 0) return length;
         if (found && (size_t)length > word_length && memchr(at, '\\', (size_t)length) != NULL) *found = 1;
     }
@@ -476,7 +548,7 @@ static inline int cjson_next_member(const uint8_t *bytes, size_t count, size_t *
     member->is_escaped = 0;
     ptrdiff_t end = cjson_short_string_end(bytes + place + 1, count - place - 1);
     if (end < 0) {
-        end = cjson_long_string_end(bytes + place + 1, count - place - 1, cjson_is_wide());
+        end = cjson_long_string_end(bytes + place + 1, count - place - 1, 0, cjson_is_wide());
         if (end < 0) return cjson_invalid;
         member->is_escaped = memchr(bytes + place + 1, '\\', (size_t)end) != NULL;
     }

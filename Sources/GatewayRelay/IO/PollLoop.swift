@@ -250,7 +250,7 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
                 self.readBuffer.withUnsafeReadableBytes { space.copyMemory(from: $0) }
                 return count
             }
-            return .bytes(bytes, mayBeMore: false)
+            return .bytes(bytes, mayBeMore: count == limit)
         case 1...: return .bytes(self.readBuffer, mayBeMore: count == limit)
         default: return Received(nothing: count)
         }

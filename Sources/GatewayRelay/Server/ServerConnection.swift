@@ -21,6 +21,7 @@ final class ServerConnection {
         let destination: Destination
         let generation: RelayGeneration
         var body = ByteBuffer()
+        private static let fillLimit = 256 << 10
 
         /// - Returns: Whether that much was declared: HTTP/2 frames a body without saying how long it is, and what was
         ///   not declared is not taken.
@@ -45,14 +46,24 @@ final class ServerConnection {
                 capacity: min(self.head.contentLength, self.isKnown ? 1 << 20 : 1024))
         }
 
-        /// Has bytes read to where they belong.
+        /// Has bytes read to where they belong. One more than all of them is asked for when there is room: when it does
+        /// not come, nothing else is there to be read.
         ///
-        /// - Parameter room: So many at most.
-        mutating func fill(_ room: Int, _ read: (UnsafeMutableRawBufferPointer) -> Int) -> Int {
+        /// - Parameter rest: How many belong there.
+        /// - Returns: How many were asked for, how many have come that belong there, and the one behind them.
+        mutating func fill(
+            _ rest: Int, _ read: (UnsafeMutableRawBufferPointer) -> Int,
+        ) -> (asked: Int, count: Int, next: UInt8?) {
             self.makeRoom()
-            return self.body.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { space in
-                read(UnsafeMutableRawBufferPointer(rebasing: space[..<room]))
+            var result = (asked: 0, count: 0, next: UInt8?.none)
+            self.body.writeWithUnsafeMutableBytes(minimumWritableBytes: min(rest, Self.fillLimit)) { space in
+                result.asked = min(rest + 1, Self.fillLimit, space.count)
+                let count = read(UnsafeMutableRawBufferPointer(rebasing: space[..<result.asked]))
+                result.count = min(count, rest)
+                if count > rest { result.next = space[rest] }
+                return result.count
             }
+            return result
         }
     }
 
@@ -91,10 +102,9 @@ final class ServerConnection {
     private static let discardLimit = 1 << 18
     /// So many bytes of further requests are held while one is being answered.
     private static let pipelineLimit = 64 << 10
-    /// A request's first bytes are read as far as most go; the rest of a longer body is read to where it belongs.
-    static let readLimit = 16 << 10
+    /// A request's head is read and seldom more; the rest of a body is read to where it belongs, and not copied.
+    static let readLimit = 4 << 10
     private static let smallRest = 4 << 10
-    private static let fillLimit = 256 << 10
 
     private let shared: RelayLoop
     private var transport: Transport!
@@ -750,10 +760,10 @@ extension ServerConnection: SocketUser {
         guard case .receiving = self.state, self.inbox.readableBytes == 0, self.parser.remaining >= Self.smallRest,
             self.incoming?.isKnown == true
         else { return nil }
-        let room = min(self.parser.remaining, Self.fillLimit)
-        let count = self.incoming?.fill(room, read) ?? 0
-        self.parser.pass(count)
-        return room
+        guard let filled = self.incoming?.fill(self.parser.remaining, read) else { return nil }
+        self.parser.pass(filled.count)
+        if let next = filled.next { self.inbox.writeInteger(next) }
+        return filled.asked
     }
 
     func socketFilled() {

@@ -114,6 +114,16 @@ static inline ptrdiff_t cjson_string_end_any(const uint8_t *bytes, size_t count)
     return cjson_unterminated;
 }
 
+// The end of a string when it is in the first 16 bytes, as that of keys and small values is, and nothing before it
+// needs a look; else -1.
+CJSON_INLINE ptrdiff_t cjson_short_string_end(const uint8_t *bytes, size_t count) {
+    if (count < 16) return -1;
+    uint64_t marks = cjson_marks16(bytes);
+    if (!marks) return -1;
+    size_t place = (size_t)__builtin_ctzll(marks);
+    return bytes[place] == '"' ? (ptrdiff_t)place : -1;
+}
+
 // The marks of 64 bytes, for as long as strings end among them: keys and small values do.
 typedef struct {
     const uint8_t *base;
@@ -247,7 +257,7 @@ CJSON_WIDE static inline ptrdiff_t cjson_windowed_string_end(cjson_window *windo
     uint64_t marks = offset < 64 ? window->marks >> offset : 0;
     if (!marks) {
         *plain = 0;
-        if (count < 64) return -1;
+        if (count < 64) return cjson_short_string_end(at, count);
         window->base = at;
         window->marks = marks = cjson_marks64_wide(at);
         *plain = 64;
@@ -294,17 +304,8 @@ static inline int cjson_is_wide(void) { return 0; }
 
 #endif
 
-// The end of a string when it is in the first 16 bytes, as that of keys and small values is, and nothing before it
-// needs a look; else -1.
-CJSON_INLINE ptrdiff_t cjson_short_string_end(const uint8_t *bytes, size_t count) {
-    if (count < 16) return -1;
-    uint64_t marks = cjson_marks16(bytes);
-    if (!marks) return -1;
-    size_t place = (size_t)__builtin_ctzll(marks);
-    return bytes[place] == '"' ? (ptrdiff_t)place : -1;
-}
-
-// The same of a string in a value, by the best that the processor has. In `plain` is how many bytes need no other look.
+// The end of a string when it is near, by the best that the processor has; else -1, and in `plain` how many bytes need
+// no other look.
 CJSON_INLINE ptrdiff_t cjson_near_string_end(cjson_window *window, const uint8_t *bytes, size_t count, size_t *plain,
                                              int is_wide) {
 #if defined(CJSON_HAS_WIDE)

@@ -17,6 +17,16 @@ package enum ByteSearch {
         return memcmp(left, right, one.count) == 0
     }
 
+    /// Whether strings are equal byte for byte. Swift takes some for equal that are not.
+    package static func areEqual(_ one: String, _ other: String) -> Bool {
+        let areEqual = one.utf8.withContiguousStorageIfAvailable { one in
+            other.utf8.withContiguousStorageIfAvailable { other in
+                self.areEqual(UnsafeRawBufferPointer(one), UnsafeRawBufferPointer(other))
+            }
+        }
+        return areEqual.flatMap(\.self) ?? one.utf8.elementsEqual(other.utf8)
+    }
+
     /// The first place of a byte at or behind `start`.
     package static func first(_ byte: UInt8, _ bytes: UnsafeRawBufferPointer, from start: Int) -> Int? {
         guard start < bytes.count, let base = bytes.baseAddress else { return nil }

@@ -19,6 +19,10 @@ package final class Principal: Sendable, Hashable {
         self.groups = groups
     }
 
+    package func copy() -> Principal {
+        Principal(subject: self.subject, email: self.email, name: self.name, groups: self.groups)
+    }
+
     package static func == (left: Principal, right: Principal) -> Bool {
         left === right
             || left.subject == right.subject && left.email == right.email && left.name == right.name

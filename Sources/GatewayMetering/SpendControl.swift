@@ -293,6 +293,11 @@ package final class SpendSource: Sendable {
         self.modelID = modelID
         self.price = price
     }
+
+    package func copy() -> SpendSource {
+        SpendSource(
+            upstream: self.upstream, upstreamModel: self.upstreamModel, modelID: self.modelID, price: self.price)
+    }
 }
 
 /// What a request said about which group it is for.

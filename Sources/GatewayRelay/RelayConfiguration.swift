@@ -95,7 +95,7 @@ package struct RelayServing: Sendable {
 
 /// What the relay is given from outside, for the life of the process.
 package final class RelayServices: Sendable {
-    package let audit: any AuditSink
+    private let audit: any AuditSink
     package let log: Logger
     /// `nil` when nobody reads metrics.
     package let metrics: RelayMetrics?
@@ -113,5 +113,16 @@ package final class RelayServices: Sendable {
         self.metrics = metrics
         self.spans = spans
         self.recordsOutcomes = recordsOutcomes
+    }
+
+    /// The same for one loop: an object that all of them hold for each request wanders between their processors' caches.
+    func copy() -> RelayServices {
+        RelayServices(
+            audit: self.audit, log: self.log, metrics: self.metrics, spans: self.spans,
+            recordsOutcomes: self.recordsOutcomes)
+    }
+
+    func record(_ event: AuditEvent) {
+        self.audit.record(event)
     }
 }

@@ -7,6 +7,9 @@ internal import NIOCore
 
 /// One configuration on one event loop, and what is only right together with it: the connections to its upstreams and
 /// the callers its policies have judged. A request keeps the generation it began with, whatever is loaded meanwhile.
+///
+/// What each request holds is the loop's own where that is cheap: an object that all loops hold wanders between their
+/// processors' caches.
 final class RelayGeneration {
     /// Of each of the two tables.
     private static let maximumBearers = 16_384
@@ -48,9 +51,15 @@ final class RelayGeneration {
             return last
         }
         let source = control.source(
-            upstream: self.configuration.upstreams[upstream].name, upstreamModel: upstreamModel, modelID: modelID)
+            upstream: self.configuration.upstreams[upstream].name, upstreamModel: upstreamModel, modelID: modelID
+        ).copy()
         self.sources[upstream] = source
         return source
+    }
+
+    func decide(_ scan: BodyScan, _ caller: Caller) -> InferenceDecision {
+        InferenceDecision.decide(
+            scan, caller: caller, catalog: self.configuration.catalog, upstreams: self.configuration.upstreams)
     }
 
     /// Whether a caller that was verified in that epoch need not be verified again.
@@ -81,7 +90,8 @@ final class RelayGeneration {
         guard let bearer = self.verifier.verify(token, now: now) else {
             return .failure(BearerFailure(problem: .invalid))
         }
-        let caller = self.configuration.caller(bearer)
+        let caller = self.configuration.caller(
+            VerifiedBearer(principal: bearer.principal.copy(), expiresAt: bearer.expiresAt))
         self.keep(caller, authorization)
         return .success(caller)
     }

@@ -25,7 +25,7 @@ final class RelayLoop {
     init(loop: PollLoop, services: RelayServices, serving: RelayServing, departure: Departure) {
         self.departure = departure
         self.loop = loop
-        self.services = services
+        self.services = services.copy()
         self.current = RelayGeneration(serving, loop: loop)
         self.startClock()
     }

@@ -21,9 +21,10 @@ package final class LineWriter: Sendable {
         var pending: [UInt8] = []
         /// Whether the thread has bytes that it may not have put yet.
         var isPutting = false
-        var lastLine = MonotonicTime.now
         /// How many lines may be written where they arise; grows with time, up to `busyStreak`.
         var credit = Double(busyStreak)
+        /// Until when it has grown.
+        var creditTime = MonotonicTime.now
         /// An output that was slow is left to the thread until then.
         var isSlowUntil = MonotonicTime.now
         var dropped = 0
@@ -67,19 +68,9 @@ package final class LineWriter: Sendable {
 
     /// Appends one line that has its end.
     package func write(whole line: [UInt8]) {
-        let now = MonotonicTime.now
         let isFirst = self.state.withLock { state in
-            state.credit = min(state.credit + Double(now - state.lastLine) / Self.closeness, Double(Self.busyStreak))
-            state.lastLine = now
-            if state.credit >= 1, state.pending.isEmpty, !state.isPutting, !state.isClosed, state.isSlowUntil <= now,
-                self.output.takesAtOnce(line.count)
-            {
-                state.credit -= 1
-                self.output.put(line)
-                let end = MonotonicTime.now
-                if end - now > Self.slowness { state.isSlowUntil = end + Self.rest }
-                return false
-            }
+            // A busy log is not asked for the time.
+            if state.pending.isEmpty, !state.isPutting, !state.isClosed, self.putAtOnce(line, &state) { return false }
             guard state.pending.count + line.count <= Self.limit else {
                 state.dropped += 1
                 return false
@@ -89,6 +80,18 @@ package final class LineWriter: Sendable {
             return wasEmpty
         }
         if isFirst { self.signal.signal() }
+    }
+
+    private func putAtOnce(_ line: [UInt8], _ state: inout State) -> Bool {
+        let now = MonotonicTime.now
+        state.credit = min(state.credit + Double(now - state.creditTime) / Self.closeness, Double(Self.busyStreak))
+        state.creditTime = now
+        guard state.credit >= 1, state.isSlowUntil <= now, self.output.takesAtOnce(line.count) else { return false }
+        state.credit -= 1
+        self.output.put(line)
+        let end = MonotonicTime.now
+        if end - now > Self.slowness { state.isSlowUntil = end + Self.rest }
+        return true
     }
 
     package func write(_ line: String) {

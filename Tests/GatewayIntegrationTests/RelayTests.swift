@@ -3,6 +3,7 @@
 import Foundation
 import GatewayCore
 import GatewayHTTPClient
+import GatewayPolicy
 import GatewayRelay
 import GatewayServer
 import Synchronization
@@ -362,6 +363,56 @@ struct RelayTests {
             let total = try await client.drain(until: "never")
             #expect(total > 20_000 * 250, "some requests were not answered")
             _ = try await writer.value
+        }
+    }
+
+    /// What is known from the request before must not decide a request that is another.
+    @Test("decides each request of a connection by its own model")
+    func decidesEachRequest() async throws {
+        let bodies: [(body: String, status: Int)] = [
+            (#"{"model":"claude-haiku-4-5"}"#, 200), (#"{"model":"claude-haiku-4-5"}"#, 200),
+            (#"{"model":"claude-opus-4-8"}"#, 400), (#"{"model":"claude-haiku-4-5"}"#, 200),
+            (#"{"model":"claude-haiku-4-5","fallbacks":[{"model":"claude-opus-4-8"}]}"#, 400),
+            (#"{"model":"claude-haiku-4-5","model":"claude-opus-4-8"}"#, 400), (#"{"model":5}"#, 400), ("{}", 400),
+            (#"{"model":"claude-haiku-4-5"}"#, 200),
+        ]
+        try await self.withUpstream(
+            { _ in [.answer(200, "{}")] },
+            configure: {
+                $0.managed = ManagedPolicies(policies: [
+                    .init(match: PolicyMatch(), settings: ["availableModels": ["haiku"]])
+                ])
+            }
+        ) { gateway, upstream, bearer in
+            let client = try RawClient(port: gateway.gateway.port)
+            for (body, status) in bodies {
+                try client.send(
+                    "POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(bearer)\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+                )
+                let answer = try await client.receive(until: "}")
+                #expect(answer.hasPrefix("HTTP/1.1 \(status)"), "\(body): \(answer)")
+            }
+            #expect(upstream.seen.count == 4)
+        }
+    }
+
+    @Test(
+        "serves what is sent right behind a body, however long that is", arguments: [4_000, 100_000, 131_072, 700_000])
+    func servesBehindBodies(_ size: Int) async throws {
+        try await self.withUpstream({ seen in
+            [.answer(200, "{\"length\":\(seen.body.count)}")]
+        }) { gateway, upstream, bearer in
+            let start = #"{"model":"claude-sonnet-4-6","x":""#
+            let body = start + String(repeating: "x", count: size - start.utf8.count - 2) + "\"}"
+            let request =
+                "POST /v1/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \(bearer)\r\nContent-Length: \(size)\r\n\r\n\(body)"
+            let client = try RawClient(port: gateway.gateway.port)
+            let all = request + request + "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            let writer = Task { try await offPool { try client.send(all) } }
+            let answers = try await client.readAll()
+            try await writer.value
+            #expect(answers.components(separatedBy: "HTTP/1.1 200").count == 4, "\(answers)")
+            #expect(answers.components(separatedBy: "{\"length\":\(size)}").count == 3, "\(answers)")
         }
     }
 

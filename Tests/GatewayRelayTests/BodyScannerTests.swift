@@ -180,9 +180,18 @@ struct BodyScannerTests {
             return Int(state >> 33) % bound
         }
         let scalars = ["1", "-0.5e+3", "true", "null", "\"a\"", "\"\\u0041\\n\"", "\"model\"", "\"é🎉\"", "{}", "[]"]
+        /// Long enough for every way in which strings are read, and for the seams between them.
+        func text() -> String {
+            let escapes = ["\\n", "\\\"", "\\\\", "\\u00e9", "\\\\\\\"", "é"]
+            return "\""
+                + (0..<random(5)).map { _ in
+                    String(repeating: "x", count: random(300)) + escapes[random(escapes.count)]
+                }.joined() + "\""
+        }
         func value(_ depth: Int) -> String {
-            switch depth > 0 ? random(4) : 0 {
+            switch depth > 0 ? random(5) : 0 {
             case 0, 1: return scalars[random(scalars.count)]
+            case 4: return text()
             case 2: return "[" + (0..<random(4)).map { _ in value(depth - 1) }.joined(separator: " , ") + "]"
             default:
                 let keys = ["\"model\"", "\"mod\\u0065l\"", "\"input\"", "\"x\"", "\"stream\""]

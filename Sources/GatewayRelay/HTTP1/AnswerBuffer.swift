@@ -21,7 +21,7 @@ struct AnswerBuffer: ~Copyable {
     /// What waits in memory of its own.
     private var own = ByteWriter()
     /// What waits in somebody else's: either this or the other is empty.
-    private var passed = ByteBuffer()
+    private var passed: ByteBuffer?
     private var framing = BodyFraming.declared
 
     mutating func begin(_ head: consuming FieldLines, _ framing: BodyFraming, write: (ByteBuffer) -> Void) {
@@ -68,15 +68,13 @@ struct AnswerBuffer: ~Copyable {
 
     /// Hands out what has been gathered otherwise.
     mutating func takePassed() -> ByteBuffer? {
-        guard self.passed.readableBytes > 0 else { return nil }
-        defer { self.passed = ByteBuffer() }
-        return self.passed
+        self.passed.take()
     }
 
     private mutating func put(_ bytes: ByteBuffer, _ write: (ByteBuffer) -> Void) {
         self.passLarge(write)
         if bytes.readableBytes > Self.smallPiece { self.pass(write) }
-        if self.own.used == 0, self.passed.readableBytes == 0 {
+        if self.own.used == 0, self.passed == nil {
             self.passed = bytes
         } else {
             self.gather(write)
@@ -86,7 +84,7 @@ struct AnswerBuffer: ~Copyable {
 
     /// What is large already is not copied to put something behind it.
     private mutating func passLarge(_ write: (ByteBuffer) -> Void) {
-        if max(self.own.used, self.passed.readableBytes) > Self.smallPiece { self.pass(write) }
+        if max(self.own.used, self.passed?.readableBytes ?? 0) > Self.smallPiece { self.pass(write) }
     }
 
     private mutating func pass(_ write: (ByteBuffer) -> Void) {

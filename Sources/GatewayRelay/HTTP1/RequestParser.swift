@@ -154,6 +154,11 @@ package struct RequestParser {
         if case .body(let remaining) = self.state { remaining } else { 0 }
     }
 
+    /// Whether the next part cannot be told without further bytes.
+    package var needsBytes: Bool {
+        if case .end = self.state { false } else { true }
+    }
+
     /// So many bytes of the body have come another way.
     package mutating func pass(_ count: Int) {
         guard case .body(let remaining) = self.state else { return }

@@ -84,7 +84,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
     private var head: RequestHead?
     /// Whether the client speaks HTTP/1.0.
     private let isOld: Bool
-    private var body: ByteBuffer
+    private var keptBody: ByteBuffer?
     private let requestID: RequestID
     private let started: NIODeadline
 
@@ -111,7 +111,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
     private var lastPart = NIODeadline.uptimeNanoseconds(0)
     private var lastPing = NIODeadline.uptimeNanoseconds(0)
     /// Events that came before the first that says something.
-    private var held = ByteBuffer()
+    private var held: ByteBuffer?
     /// The request's bill; `nil` where none is kept.
     private var ticket: SpendTicket?
     /// The request as it was, for asking how long its prompt is when an answer does not say.
@@ -138,7 +138,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
         self.target = target
         self.head = head
         self.isOld = head.isOld
-        self.body = body
+        self.keptBody = body
         self.requestID = requestID
         self.started = connection.loop.eventTime
         self.recorder = ExchangeRecorder(
@@ -146,6 +146,9 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
     }
 
     private var configuration: RelayConfiguration { self.generation.configuration }
+
+    /// The request's body, until nothing of it is sent again.
+    private var body: ByteBuffer { self.keptBody ?? ByteBuffer() }
 
     private var log: Logger { self.connection.services.log }
 
@@ -207,7 +210,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
             self.withholdTagBeta()
             if spend.hasTags {
                 ticket.billing = spend.billing(tag: tag, groups: self.caller.principal.groups ?? [])
-                self.body = ByteBuffer(bytes: spend.untagged)
+                self.keptBody = ByteBuffer(bytes: spend.untagged)
                 let scan = try self.scanBody()
                 self.rescanned = scan
                 spend = BodySpend(scan, BufferBody(self.body))
@@ -230,9 +233,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
     }
 
     private func decide(_ scan: BodyScan) {
-        let decision = InferenceDecision.decide(
-            scan, caller: self.caller, catalog: self.configuration.catalog, upstreams: self.configuration.upstreams)
-        switch decision {
+        switch self.connection.decide(scan, self.caller, self.generation) {
         case .refused(let envelope, let failures):
             if let failures { self.warn("inference: model resolution failed", ["reasons": "\(failures)"]) }
             self.refuse(envelope)
@@ -362,7 +363,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
 
     private func refuse(_ refusal: InferenceLimiter.Refusal) {
         self.phase = .finished
-        self.connection.services.audit.record(
+        self.connection.services.record(
             AuditEvent(
                 "rate.limited",
                 [
@@ -635,7 +636,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
     /// Nothing is sent again from here on; a stream may last long.
     private func commit() {
         self.noteServed()
-        self.body = ByteBuffer()
+        self.keptBody = nil
         // A question about the prompt's length has the client's headers too.
         self.call.dropBody(keepingHeaders: self.countable != nil)
         self.head = nil
@@ -801,6 +802,15 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
         return own.contains(status) || status == 401
     }
 
+    private func hold(_ bytes: ByteBuffer) {
+        if self.held == nil { self.held = bytes } else { self.held?.writeImmutableBuffer(bytes) }
+    }
+
+    private func passHeld() {
+        guard let held = self.held.take() else { return }
+        self.pass(held)
+    }
+
     private func carryOut(_ steps: [CloudStream.Step], _ translation: Translation) {
         for step in steps {
             guard case .translating = self.phase else { return }
@@ -808,12 +818,11 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
             case .events(let bytes):
                 if !translation.hasBegun {
                     // Pings and comments wait with the head for the first event that says something.
-                    self.held.writeImmutableBuffer(bytes)
+                    self.hold(bytes)
                     guard translation.stream.hasContent else { continue }
                     self.beginTranslating(translation.head)
                     translation.hasBegun = true
-                    self.pass(self.held)
-                    self.held = ByteBuffer()
+                    self.passHeld()
                 } else {
                     self.pass(bytes)
                 }
@@ -825,7 +834,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
                     self.dropUpstream()
                     self.endWithError(type: type, message: "upstream error", reason: detail)
                 } else {
-                    self.held = ByteBuffer()
+                    self.held = nil
                     let envelope = ErrorEnvelope(status: ErrorStatus.of(type), type: type, message: "upstream error")
                     self.dropUpstream()
                     self.settle(
@@ -862,7 +871,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
             guard case .translating = self.phase else { return }
             if !translation.hasBegun {
                 self.beginTranslating(translation.head)
-                self.pass(self.held)
+                self.passHeld()
             }
             self.completed()
         case .deciding, .attempting, .finished: break
@@ -951,7 +960,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
         case .collecting(let collection): self.attemptFailed(.status(collection.head.status))
         case .translating(let translation) where translation.hasBegun: self.interrupted(reason)
         case .peeking, .translating:
-            self.held = ByteBuffer()
+            self.held = nil
             self.attemptFailed(.noAnswer(reason))
         case .relaying: self.interrupted(reason)
         case .deciding, .finished: break
@@ -980,8 +989,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
             if !translation.hasBegun {
                 self.beginTranslating(translation.head)
                 translation.hasBegun = true
-                self.pass(self.held)
-                self.held = ByteBuffer()
+                self.passHeld()
             }
             self.connection.writeAnswer(Self.ping)
             self.connection.flushIfNeeded()
@@ -1005,7 +1013,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
 
     private func recordInterruption(_ reason: String) {
         let upstream = self.currentUpstream.name
-        self.connection.services.audit.record(
+        self.connection.services.record(
             AuditEvent(
                 "inference.interrupted",
                 [
@@ -1109,7 +1117,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
             rates.limiter.used(self.caller.principal.subject, tokens: tokens, now: .now)
         }
         guard self.connection.services.recordsOutcomes else { return }
-        self.connection.services.audit.record(
+        self.connection.services.record(
             AuditEvent("inference.end", countedBy: outcome.rawValue) { event in
                 event.add("request_id", self.requestID.description)
                 event.add("outcome", outcome.rawValue)
@@ -1129,7 +1137,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
             self.recorder.end(status: status, path: self.endpoint.path, requestID: self.requestID)
         }
         let amazon = head?.fields.first("x-amzn-requestid")
-        self.connection.services.audit.record(
+        self.connection.services.record(
             AuditEvent("inference", countedBy: "") { event in
                 event.add("request_id", self.requestID.description)
                 event.add(self.caller.auditFields)

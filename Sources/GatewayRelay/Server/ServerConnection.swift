@@ -20,20 +20,20 @@ final class ServerConnection {
         let target: RequestTarget
         let destination: Destination
         let generation: RelayGeneration
-        var body = ByteBuffer()
+        private(set) var body: ByteBuffer?
         private static let fillLimit = 256 << 10
 
         /// - Returns: Whether that much was declared: HTTP/2 frames a body without saying how long it is, and what was
         ///   not declared is not taken.
         mutating func take(_ bytes: ByteBuffer) -> Bool {
             let length = self.head.contentLength
-            guard self.body.readableBytes + bytes.readableBytes <= length else { return false }
+            guard (self.body?.readableBytes ?? 0) + bytes.readableBytes <= length else { return false }
             if bytes.readableBytes == length {
                 self.body = bytes
                 return true
             }
             self.makeRoom()
-            self.body.writeImmutableBuffer(bytes)
+            self.body?.writeImmutableBuffer(bytes)
             return true
         }
 
@@ -41,7 +41,7 @@ final class ServerConnection {
         var isKnown: Bool { if case .inference = self.destination { true } else { false } }
 
         private mutating func makeRoom() {
-            guard self.body.capacity == 0 else { return }
+            guard self.body == nil else { return }
             self.body = ByteBufferAllocator().buffer(
                 capacity: min(self.head.contentLength, self.isKnown ? 1 << 20 : 1024))
         }
@@ -56,7 +56,7 @@ final class ServerConnection {
         ) -> (asked: Int, count: Int, next: UInt8?) {
             self.makeRoom()
             var result = (asked: 0, count: 0, next: UInt8?.none)
-            self.body.writeWithUnsafeMutableBytes(minimumWritableBytes: min(rest, Self.fillLimit)) { space in
+            self.body?.writeWithUnsafeMutableBytes(minimumWritableBytes: min(rest, Self.fillLimit)) { space in
                 result.asked = min(rest + 1, Self.fillLimit, space.count)
                 let count = read(UnsafeMutableRawBufferPointer(rebasing: space[..<result.asked]))
                 result.count = min(count, rest)
@@ -73,6 +73,8 @@ final class ServerConnection {
         let caller: Caller
         let generation: RelayGeneration
         let epoch: Int
+        /// Where the last request went whose body names one model.
+        var route: (model: String, candidates: [InferenceDecision.Candidate], eligible: Int)?
 
         init(authorization: [UInt8], caller: Caller, generation: RelayGeneration, epoch: Int) {
             self.authorization = authorization
@@ -114,7 +116,7 @@ final class ServerConnection {
     private var peer: IPAddress = IPAddress(bytes: [0, 0, 0, 0])!
     private var parser = RequestParser()
     /// What has come and was not read yet.
-    private var inbox = ByteBuffer()
+    private var inbox = Inbox()
     private var isReadingInbox = false
     private var isReadingStopped = false
     private var keepsAlive = true
@@ -236,11 +238,7 @@ final class ServerConnection {
     /// Takes bytes of an HTTP/1.1 connection.
     func receive(_ bytes: ByteBuffer) {
         if case .closing = self.state { return }
-        if self.inbox.readableBytes == 0 {
-            self.inbox = bytes
-        } else {
-            self.inbox.writeImmutableBuffer(bytes)
-        }
+        self.inbox.add(bytes)
         self.readInbox()
     }
 
@@ -258,19 +256,24 @@ final class ServerConnection {
         self.isReadingInbox = true
         defer { self.isReadingInbox = false }
         do throws(HTTPSyntaxError) {
-            while !self.mustWait, let event = try self.parser.next(&self.inbox) { self.handle(event) }
+            while !self.mustWait, let event = try self.next() { self.handle(event) }
         } catch {
             // Nothing about such bytes can be trusted, so the answer says nothing about them.
             self.refuseMalformed(error)
         }
-        if case .closing = self.state { self.inbox = ByteBuffer() }
-        // What is left waits in no more memory than it needs.
-        self.inbox = self.inbox.compacted()
-        let isTooMuch = self.mustWait && self.inbox.readableBytes > Self.pipelineLimit
+        if case .closing = self.state { self.inbox.clear() }
+        self.inbox.compact()
+        let isTooMuch = self.mustWait && self.inbox.count > Self.pipelineLimit
         if isTooMuch != self.isReadingStopped {
             self.isReadingStopped = isTooMuch
             self.transport.setReading(!isTooMuch)
         }
+    }
+
+    @inline(__always)
+    private func next() throws(HTTPSyntaxError) -> RequestParser.Event? {
+        if self.inbox.count == 0, self.parser.needsBytes { return nil }
+        return try self.inbox.read { bytes throws(HTTPSyntaxError) in try self.parser.next(&bytes) }
     }
 
     func writabilityChanged() {
@@ -331,7 +334,7 @@ final class ServerConnection {
     /// for a while, close (RFC 9112 §9.6).
     private func linger() {
         self.state = .closing
-        self.inbox = ByteBuffer()
+        self.inbox.clear()
         self.flushIfNeeded()
         // A stream ends with its answer, and HTTP/2 has frames for the rest.
         if self.isStream { return }
@@ -444,6 +447,20 @@ final class ServerConnection {
         return result
     }
 
+    /// Where a request may go. With one model in its body that follows from the caller and the model, and mostly both are
+    /// those of the request before.
+    func decide(_ scan: BodyScan, _ caller: Caller, _ generation: RelayGeneration) -> InferenceDecision {
+        guard let known = self.lastCaller, known.caller === caller, known.generation === generation,
+            case .string(let model) = scan.model, !scan.hasConflictingModels, scan.nestedModels.isEmpty
+        else { return generation.decide(scan, caller) }
+        if let route = known.route, ByteSearch.areEqual(route.model, model) {
+            return .route(model: model, route.candidates, eligible: route.eligible)
+        }
+        let decision = generation.decide(scan, caller)
+        if case .route(_, let candidates, let eligible) = decision { known.route = (model, candidates, eligible) }
+        return decision
+    }
+
     private static func endpoint(_ path: String) -> InboundCall.Endpoint? {
         switch path {
         case InboundCall.Endpoint.messages.path: .messages
@@ -478,7 +495,7 @@ final class ServerConnection {
     }
 
     private func deny(_ reason: String, client: IPAddress, _ head: RequestHead) {
-        self.services.audit.record(
+        self.services.record(
             AuditEvent(
                 "access.denied",
                 [
@@ -489,7 +506,7 @@ final class ServerConnection {
     }
 
     private func auditDenied(_ problem: BearerProblem, path: String, client: IPAddress) {
-        self.services.audit.record(
+        self.services.record(
             AuditEvent.denied(problem, requestID: self.requestID, path: path, client: client))
     }
 
@@ -513,11 +530,11 @@ final class ServerConnection {
             let exchange = InferenceExchange(
                 connection: self, generation: incoming.generation, caller: caller, endpoint: endpoint,
                 target: incoming.target,
-                head: incoming.head, body: incoming.body, requestID: self.requestID)
+                head: incoming.head, body: incoming.body ?? ByteBuffer(), requestID: self.requestID)
             self.exchange = exchange
             exchange.start()
         case .plain(var request):
-            request.body = incoming.body
+            request.body = incoming.body ?? ByteBuffer()
             let responder = incoming.generation.responder
             let bound = NIOLoopBound(self, eventLoop: self.shared.loop)
             let number = self.exchangeNumber
@@ -757,12 +774,12 @@ extension ServerConnection: SocketUser {
 
     /// The rest of a developer's body is read to where it belongs.
     func socketFills(_ read: (UnsafeMutableRawBufferPointer) -> Int) -> Int? {
-        guard case .receiving = self.state, self.inbox.readableBytes == 0, self.parser.remaining >= Self.smallRest,
+        guard case .receiving = self.state, self.inbox.count == 0, self.parser.remaining >= Self.smallRest,
             self.incoming?.isKnown == true
         else { return nil }
         guard let filled = self.incoming?.fill(self.parser.remaining, read) else { return nil }
         self.parser.pass(filled.count)
-        if let next = filled.next { self.inbox.writeInteger(next) }
+        if let next = filled.next { self.inbox.add(ByteBuffer(bytes: CollectionOfOne(next))) }
         return filled.asked
     }
 

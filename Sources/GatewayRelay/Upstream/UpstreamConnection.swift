@@ -35,7 +35,7 @@ final class UpstreamConnection {
     private var delegate: (any UpstreamDelegate)?
     private var parser = ResponseParser()
     /// What has come and was not read yet.
-    private var inbox = ByteBuffer()
+    private var inbox = Inbox()
     private var inflater: Inflater?
     private var hasLargeRequest = false
     /// Puts the connection back, or forgets it.
@@ -120,7 +120,7 @@ final class UpstreamConnection {
     private func close() {
         if case .closed = self.state { return }
         self.state = .closed
-        self.inbox = ByteBuffer()
+        self.inbox.clear()
         self.inflater = nil
         self.transport?.close()
     }
@@ -129,13 +129,9 @@ final class UpstreamConnection {
 
     func socketReceived(_ bytes: ByteBuffer) {
         if case .closed = self.state { return }
-        if self.inbox.readableBytes == 0 {
-            self.inbox = bytes
-        } else {
-            self.inbox.writeImmutableBuffer(bytes)
-        }
+        self.inbox.add(bytes)
         do throws(HTTPSyntaxError) {
-            while let event = try self.parser.next(&self.inbox) {
+            while let event = try self.next() {
                 self.receive(event)
                 if case .closed = self.state { return }
             }
@@ -143,8 +139,12 @@ final class UpstreamConnection {
             self.broke("the answer is no HTTP/1.1 (\(error))")
             return
         }
-        // What is left waits in no more memory than it needs.
-        self.inbox = self.inbox.compacted()
+        self.inbox.compact()
+    }
+
+    @inline(__always)
+    private func next() throws(HTTPSyntaxError) -> ResponseParser.Event? {
+        try self.inbox.read { bytes throws(HTTPSyntaxError) in try self.parser.next(&bytes) }
     }
 
     private func receive(_ event: ResponseParser.Event) {
@@ -172,7 +172,7 @@ final class UpstreamConnection {
         let delegate = self.delegate
         self.delegate = nil
         self.inflater = nil
-        if case .receiving(keepsAlive: true) = self.state, self.inbox.readableBytes == 0, self.isRequestSent,
+        if case .receiving(keepsAlive: true) = self.state, self.inbox.count == 0, self.isRequestSent,
             self.transport?.isActive == true
         {
             self.state = .idle

@@ -58,15 +58,15 @@ extension SpendEntry {
     /// `nil` for an entry that stays by itself, because something is still to be settled or decided for it.
     package var kind: Int? {
         guard self.hold == nil, self.undecidedPools.isEmpty else { return nil }
-        var hasher = Hasher()
-        hasher.combine(self.at.milliseconds / 60_000)
-        hasher.combine(self.principal)
-        hasher.combine(self.model)
-        hasher.combine(self.upstream)
-        hasher.combine(self.billingGroup)
-        hasher.combine(self.pool)
-        hasher.combine(self.isExposed)
-        return hasher.finalize()
+        // Whoever finds names that collide only keeps entries apart.
+        var hash = ByteHash(
+            seed: UInt64(truncatingIfNeeded: self.at.milliseconds / 60_000 * 2 + (self.isExposed ? 1 : 0)))
+        hash.add(self.principal)
+        hash.add(self.model)
+        hash.add(self.upstream)
+        hash.add(self.billingGroup ?? "")
+        hash.add(self.pool ?? "")
+        return Int(truncatingIfNeeded: hash.value)
     }
 
     /// Whether two entries with a kind can be one.

@@ -73,6 +73,14 @@ package struct AuditEvent: Sendable {
             self.writer.string(value)
         }
 
+        /// - Parameter word: What needs no escapes, such as the gateway's own words and request ids.
+        package mutating func add(_ name: StaticString, word: String) {
+            self.begin(name)
+            self.writer.raw("\"")
+            self.writer.raw(word: word)
+            self.writer.raw("\"")
+        }
+
         package mutating func add(_ name: StaticString, _ value: Int) {
             self.begin(name)
             self.writer.integer(value)

@@ -97,19 +97,19 @@ package struct ByteWriter: ~Copyable {
         }
         self.reserve(20)
         if value < 0 { self.put(0x2D) }
-        let from = self.used
         var rest = value.magnitude
-        while rest > 0 {
-            self.start[self.used] = 0x30 + UInt8(truncatingIfNeeded: rest % 10)
-            self.used += 1
+        var (digits, bound) = (1, UInt(10))
+        while digits < 20, rest >= bound {
+            digits &+= 1
+            bound = bound &* 10
+        }
+        self.used &+= digits
+        var at = self.used
+        repeat {
+            at &-= 1
+            self.start[at] = 0x30 &+ UInt8(truncatingIfNeeded: rest % 10)
             rest /= 10
-        }
-        var (left, right) = (from, self.used - 1)
-        while left < right {
-            (self.start[left], self.start[right]) = (self.start[right], self.start[left])
-            left += 1
-            right -= 1
-        }
+        } while rest > 0
     }
 
     /// Calls with what has been gathered, which may be changed in place.

@@ -1119,8 +1119,8 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
         guard self.connection.services.recordsOutcomes else { return }
         self.connection.services.record(
             AuditEvent("inference.end", countedBy: outcome.rawValue) { event in
-                event.add("request_id", self.requestID.description)
-                event.add("outcome", outcome.rawValue)
+                event.add("request_id", word: self.requestID.description)
+                event.add("outcome", word: outcome.rawValue)
                 event.add("upstream", self.currentUpstream.name)
                 event.add("status", self.answeredStatus)
                 event.add("bytes", self.relayedBytes)
@@ -1139,9 +1139,9 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
         let amazon = head?.fields.first("x-amzn-requestid")
         self.connection.services.record(
             AuditEvent("inference", countedBy: "") { event in
-                event.add("request_id", self.requestID.description)
+                event.add("request_id", word: self.requestID.description)
                 event.add(self.caller.auditFields)
-                event.add("path", self.endpoint.path)
+                event.add("path", word: self.endpoint.path)
                 event.add("model", orNull: model)
                 event.add("upstream", orNull: upstream)
                 event.add("upstream_request_id", orNull: head?.fields.first("request-id") ?? amazon)

@@ -65,15 +65,27 @@ package final class SpendControl: Sendable {
 
     // MARK: Before
 
-    /// Whether the developer may begin a request. `done` is called once, on any thread, if the answer is not known at once.
+    /// Whether the developer may begin a request.
+    ///
+    /// - Parameters:
+    ///   - memory: The developer's, of one thread.
+    ///   - done: Called once, on any thread, if the answer is not known at once.
     package func check(
-        _ principal: Principal, requestID: RequestID, _ done: @escaping @Sendable (SpendVerdict) -> Void,
+        _ principal: Principal, _ memory: SpendMemory? = nil, requestID: RequestID,
+        _ done: @escaping @Sendable (SpendVerdict) -> Void,
     ) -> SpendVerdict? {
         let caller = SpendCaller(principal)
+        if let reading = memory?.reading, self.services.guardian.isRecent(reading) {
+            return self.verdict(caller, reading, requestID: requestID)
+        }
         let answer = self.services.guardian.read(caller) { reading in
             done(self.verdict(caller, reading, requestID: requestID))
         }
-        if case .known(_, isRecent: true) = answer {} else { self.services.ledger.note(principal, now: .now) }
+        if case .known(let reading, isRecent: true) = answer {
+            memory?.reading = reading
+        } else {
+            self.services.ledger.note(principal, now: .now)
+        }
         return switch answer {
         case .known(let reading, _): self.verdict(caller, reading, requestID: requestID)
         case .unavailable: self.verdict(caller, nil, requestID: requestID)
@@ -297,6 +309,16 @@ package final class SpendSource: Sendable {
     package func copy() -> SpendSource {
         SpendSource(
             upstream: self.upstream, upstreamModel: self.upstreamModel, modelID: self.modelID, price: self.price)
+    }
+}
+
+/// What was last known of a developer, for one thread's next request: looking it up is for all of them together.
+package final class SpendMemory {
+    package let principal: Principal
+    fileprivate var reading: SpendReading?
+
+    package init(_ principal: Principal) {
+        self.principal = principal
     }
 }
 

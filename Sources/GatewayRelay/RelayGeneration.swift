@@ -25,6 +25,9 @@ final class RelayGeneration {
     /// that many developers never cost each other all that is known.
     private var bearers: [String: Caller] = [:]
     private var oldBearers: [String: Caller] = [:]
+    /// Of developers who have asked lately; each has one place.
+    private var memories: [SpendMemory?] = Array(repeating: nil, count: memoryCount)
+    private static let memoryCount = 256
     /// What was last found for each upstream.
     private var sources: [SpendSource?]
     /// The verifier's epoch in which `bearers` were verified.
@@ -55,6 +58,15 @@ final class RelayGeneration {
         ).copy()
         self.sources[upstream] = source
         return source
+    }
+
+    func memory(of principal: Principal) -> SpendMemory {
+        // Objects are some dozens of bytes apart.
+        let place = Int(bitPattern: ObjectIdentifier(principal)) >> 4 & (Self.memoryCount - 1)
+        if let memory = self.memories[place], memory.principal === principal { return memory }
+        let memory = SpendMemory(principal)
+        self.memories[place] = memory
+        return memory
     }
 
     func decide(_ scan: BodyScan, _ caller: Caller) -> InferenceDecision {

@@ -485,6 +485,35 @@ struct SpendNearLimitTests {
         }
     }
 
+    @Test("lets nobody begin by what was known before a limit changed")
+    func remembersWhatIsKnown() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            try await shop.put(.user("u"), .daily, 100)
+            let control = self.control(shop, shop.ledger(nil))
+            let memory = SpendMemory(self.developer)
+            var isAllowed = false
+            for _ in 0..<1000 where !isAllowed {
+                // So many checks in so short a time make a reading serve for long.
+                for _ in 0..<200 {
+                    guard case .allowed? = control.check(self.developer, memory, requestID: RequestID(), { _ in })
+                    else { break }
+                    isAllowed = true
+                }
+                if !isAllowed { try await Task.sleep(for: .microseconds(200)) }
+            }
+            #expect(isAllowed)
+            try await shop.put(.user("u"), .daily, 0)
+            shop.guardian.forget()
+            if case .allowed? = control.check(self.developer, memory, requestID: RequestID(), { _ in }) {
+                Issue.record("an old limit let a request begin")
+            }
+            guard case .blocked = await self.check(control, self.developer) else {
+                Issue.record("the new limit is not known")
+                return
+            }
+        }
+    }
+
     @Test("refuses requests while limits cannot be read, where the operator wants that")
     func failsClosed() async throws {
         try await SpendWorkshop.with { shop async throws in

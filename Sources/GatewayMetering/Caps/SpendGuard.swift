@@ -92,6 +92,12 @@ package final class SpendGuard: Sendable {
         return answer
     }
 
+    /// Whether a reading is what `read` would find at this moment, and not too old to be asked for again.
+    func isRecent(_ reading: SpendReading) -> Bool {
+        let now = ContinuousClock.now
+        return reading.isCurrent && reading.readAt + Self.renewalAge >= now && reading.serves(now)
+    }
+
     /// What is known of a developer at this moment, this process's bookings included; `nil` when nothing is.
     package func known(_ caller: SpendCaller) -> SpendReading? {
         self.state.withLock { state in

@@ -46,6 +46,9 @@ package final class SpendReading: Sendable {
         self.exposure = exposure
     }
 
+    /// Whether nothing else is known.
+    var isCurrent: Bool { self.standing.isCurrent }
+
     /// Something else is known from now on.
     func supersede() { self.standing.end() }
 

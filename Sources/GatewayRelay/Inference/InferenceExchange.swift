@@ -175,7 +175,9 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
         self.ticket = SpendTicket(control, self.caller.principal, self.requestID)
         // Whoever may not spend is told so whatever the request says.
         let bound = NIOLoopBound(self, eventLoop: self.connection.loop.loop)
-        let known = control.check(self.caller.principal, requestID: self.requestID) { verdict in
+        let principal = self.caller.principal
+        let known = control.check(principal, self.generation.memory(of: principal), requestID: self.requestID) {
+            verdict in
             bound.eventLoop.execute { bound.value.checked(verdict) }
         }
         if let known { self.checked(known) }

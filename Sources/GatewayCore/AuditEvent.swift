@@ -133,6 +133,19 @@ extension AuditEvent: Equatable {
 /// Where audit events go.
 package protocol AuditSink: Sendable {
     func record(_ event: AuditEvent)
+    /// The same for one thread that has many events at a time; `nil` where that makes no difference.
+    func gathering() -> (any AuditGathering)?
+}
+
+extension AuditSink {
+    package func gathering() -> (any AuditGathering)? { nil }
+}
+
+/// Takes the events of one thread, and hands them on together.
+package protocol AuditGathering: AnyObject {
+    func record(_ event: AuditEvent)
+    /// Hands on what has been gathered.
+    func flush()
 }
 
 extension Optional where Wrapped == String {

@@ -125,4 +125,8 @@ package final class RelayServices: Sendable {
     func record(_ event: AuditEvent) {
         self.audit.record(event)
     }
+
+    func gathering() -> (any AuditGathering)? {
+        self.audit.gathering()
+    }
 }

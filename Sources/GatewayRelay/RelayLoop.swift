@@ -21,13 +21,22 @@ final class RelayLoop {
     /// The time of the last look at all connections: as exact as their time limits need it.
     private(set) var now = NIODeadline.now()
     private var clock: RepeatedTask?
+    /// Takes audit events until the end of a turn.
+    private var gathering: (any AuditGathering)?
 
     init(loop: PollLoop, services: RelayServices, serving: RelayServing, departure: Departure) {
         self.departure = departure
         self.loop = loop
         self.services = services.copy()
         self.current = RelayGeneration(serving, loop: loop)
+        self.gathering = services.gathering()
+        if let gathering { loop.gatherings.append(gathering) }
         self.startClock()
+    }
+
+    /// Records an event before the turn's answers leave: whoever has one that is not long finds its lines.
+    func record(_ event: AuditEvent) {
+        if let gathering { gathering.record(event) } else { self.services.record(event) }
     }
 
     /// One timer looks after all connections, so that a request costs none.
@@ -94,6 +103,9 @@ final class RelayLoop {
         for channel in Array(self.multiplexed.values) { channel.close(promise: nil) }
         self.current.retire()
         self.clock?.cancel()
+        self.gathering?.flush()
+        self.loop.gatherings.removeAll { $0 === self.gathering }
+        self.gathering = nil
     }
 }
 

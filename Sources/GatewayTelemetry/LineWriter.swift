@@ -66,13 +66,13 @@ package final class LineWriter: Sendable {
         self.write(whole: line + [0x0A])
     }
 
-    /// Appends one line that has its end.
-    package func write(whole line: [UInt8]) {
+    /// Appends one line that has its end, or several.
+    package func write(whole line: [UInt8], count: Int = 1) {
         let isFirst = self.state.withLock { state in
             // A busy log is not asked for the time.
             if state.pending.isEmpty, !state.isPutting, !state.isClosed, self.putAtOnce(line, &state) { return false }
             guard state.pending.count + line.count <= Self.limit else {
-                state.dropped += 1
+                state.dropped += count
                 return false
             }
             let wasEmpty = state.pending.isEmpty

@@ -168,4 +168,21 @@ struct LogTests {
         let event = try JSONValue(parsing: String(lines[1]))
         #expect(event.object?.keys == ["ts", "evt", "model", "null"])
     }
+    /// Longer than what is gathered at most.
+    @Test("of a thread that gathers them are handed on in order, and none is lost", arguments: [1, 3, 2_000])
+    func gathered(_ count: Int) async throws {
+        let path = NSTemporaryDirectory() + "/log-\(RandomToken.make())"
+        _ = FileManager.default.createFile(atPath: path, contents: nil)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let handle = try #require(FileHandle(forWritingAtPath: path))
+        let writer = LineWriter(descriptor: handle.fileDescriptor)
+        let gathering = try #require(AuditLog(writer: writer).gathering())
+        for number in 0..<count { gathering.record(AuditEvent("x", ["n": .integer(Int64(number))])) }
+        gathering.flush()
+        gathering.flush()
+        writer.close()
+        let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+        let numbers = try lines.map { try JSONValue(parsing: String($0)).object?["n"] }
+        #expect(numbers == (0..<count).map { .integer(Int64($0)) })
+    }
 }

@@ -2,6 +2,7 @@
 
 internal import CLinuxIO
 package import Dispatch
+internal import GatewayCore
 internal import Glibc
 internal import HeapModule
 package import NIOCore
@@ -62,6 +63,8 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
     /// When the event began that is being handled: a clock for what takes microseconds, read once for all of it.
     private(set) var eventTime = NIODeadline.now()
     let sends: SendBatch
+    /// What is handed on at the end of each turn.
+    var gatherings: [any AuditGathering] = []
     private var readBuffer = ByteBufferAllocator().buffer(capacity: PollLoop.readSize)
 
     /// - Parameter gathersSends: Whether small sends are made together, where the system can.
@@ -134,6 +137,7 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
             self.runTimers()
             self.runJobs()
             self.finish()
+            for gathering in self.gatherings { gathering.flush() }
             self.sends.send()
             if !self.forgotten.isEmpty { self.forgotten.removeAll(keepingCapacity: true) }
         }

@@ -365,7 +365,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
 
     private func refuse(_ refusal: InferenceLimiter.Refusal) {
         self.phase = .finished
-        self.connection.services.record(
+        self.connection.loop.record(
             AuditEvent(
                 "rate.limited",
                 [
@@ -1015,7 +1015,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
 
     private func recordInterruption(_ reason: String) {
         let upstream = self.currentUpstream.name
-        self.connection.services.record(
+        self.connection.loop.record(
             AuditEvent(
                 "inference.interrupted",
                 [
@@ -1119,7 +1119,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
             rates.limiter.used(self.caller.principal.subject, tokens: tokens, now: .now)
         }
         guard self.connection.services.recordsOutcomes else { return }
-        self.connection.services.record(
+        self.connection.loop.record(
             AuditEvent("inference.end", countedBy: outcome.rawValue) { event in
                 event.add("request_id", word: self.requestID.description)
                 event.add("outcome", word: outcome.rawValue)
@@ -1139,7 +1139,7 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
             self.recorder.end(status: status, path: self.endpoint.path, requestID: self.requestID)
         }
         let amazon = head?.fields.first("x-amzn-requestid")
-        self.connection.services.record(
+        self.connection.loop.record(
             AuditEvent("inference", countedBy: "") { event in
                 event.add("request_id", word: self.requestID.description)
                 event.add(self.caller.auditFields)

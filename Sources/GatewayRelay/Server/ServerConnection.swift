@@ -495,7 +495,7 @@ final class ServerConnection {
     }
 
     private func deny(_ reason: String, client: IPAddress, _ head: RequestHead) {
-        self.services.record(
+        self.shared.record(
             AuditEvent(
                 "access.denied",
                 [
@@ -506,7 +506,7 @@ final class ServerConnection {
     }
 
     private func auditDenied(_ problem: BearerProblem, path: String, client: IPAddress) {
-        self.services.record(
+        self.shared.record(
             AuditEvent.denied(problem, requestID: self.requestID, path: path, client: client))
     }
 

@@ -15,32 +15,33 @@ package struct AuditLog: AuditSink {
     }
 
     package func gathering() -> (any AuditGathering)? {
-        Gathering(self.writer)
+        LineGathering(self.writer)
+    }
+}
+
+/// Gathers lines of one thread: their writer is locked, and its memory fetched from another processor's cache, once for
+/// many of them.
+final class LineGathering: AuditGathering {
+    private static let limit = 64 << 10
+
+    private let writer: LineWriter
+    private var lines: [UInt8] = []
+    private var count = 0
+
+    init(_ writer: LineWriter) {
+        self.writer = writer
     }
 
-    /// The writer is locked, and its memory fetched from another processor's cache, once for many lines.
-    private final class Gathering: AuditGathering {
-        private static let limit = 64 << 10
+    func record(_ event: AuditEvent) {
+        self.lines += event.line
+        self.count += 1
+        if self.lines.count >= Self.limit { self.flush() }
+    }
 
-        private let writer: LineWriter
-        private var lines: [UInt8] = []
-        private var count = 0
-
-        init(_ writer: LineWriter) {
-            self.writer = writer
-        }
-
-        func record(_ event: AuditEvent) {
-            self.lines += event.line
-            self.count += 1
-            if self.lines.count >= Self.limit { self.flush() }
-        }
-
-        func flush() {
-            guard self.count > 0 else { return }
-            self.writer.write(whole: self.lines, count: self.count)
-            self.lines.removeAll(keepingCapacity: true)
-            self.count = 0
-        }
+    func flush() {
+        guard self.count > 0 else { return }
+        self.writer.write(whole: self.lines, count: self.count)
+        self.lines.removeAll(keepingCapacity: true)
+        self.count = 0
     }
 }

@@ -17,6 +17,39 @@ package struct AuditFan: AuditSink {
 
     package func record(_ event: AuditEvent) {
         for sink in self.sinks { sink.record(event) }
+        self.count(event)
+    }
+
+    package func gathering() -> (any AuditGathering)? {
+        let gatherings = self.sinks.map { $0.gathering() }
+        guard gatherings.contains(where: { $0 != nil }) else { return nil }
+        return Gathering(
+            self, gatherings.compactMap(\.self), zip(self.sinks, gatherings).filter { $0.1 == nil }.map(\.0))
+    }
+
+    private final class Gathering: AuditGathering {
+        private let fan: AuditFan
+        private let gatherings: [any AuditGathering]
+        private let others: [any AuditSink]
+
+        init(_ fan: AuditFan, _ gatherings: [any AuditGathering], _ others: [any AuditSink]) {
+            self.fan = fan
+            self.gatherings = gatherings
+            self.others = others
+        }
+
+        func record(_ event: AuditEvent) {
+            for gathering in self.gatherings { gathering.record(event) }
+            for sink in self.others { sink.record(event) }
+            self.fan.count(event)
+        }
+
+        func flush() {
+            for gathering in self.gatherings { gathering.flush() }
+        }
+    }
+
+    private func count(_ event: AuditEvent) {
         guard let count else { return }
         let reason = event.label ?? Self.fields[event.name].flatMap { event[$0]?.string } ?? ""
         count.add(1, event.name, Self.isWord(reason) ? reason : "other")
@@ -61,6 +94,10 @@ package final class AuditOutput: AuditSink {
 
     package func record(_ event: AuditEvent) {
         self.writer.write(whole: event.line)
+    }
+
+    package func gathering() -> (any AuditGathering)? {
+        LineGathering(self.writer)
     }
 
     /// Writes what is waiting.

@@ -272,6 +272,30 @@ struct AuditOutputTests {
         #expect(labels == [["auth.denied", "missing"], ["auth.denied", "other"]])
     }
 
+    @Test("that a thread gathers go to each sink once, and are counted")
+    func gathered() throws {
+        #expect(AuditFan([CapturingAudit()], registry: nil).gathering() == nil)
+        let path = NSTemporaryDirectory() + "/lines-\(RandomToken.make())"
+        _ = FileManager.default.createFile(atPath: path, contents: nil)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let handle = try #require(FileHandle(forWritingAtPath: path))
+        let writer = LineWriter(descriptor: handle.fileDescriptor)
+        let (captured, registry) = (CapturingAudit(), MetricRegistry())
+        let fan = AuditFan([captured, AuditLog(writer: writer)], registry: registry)
+        let gathering = try #require(fan.gathering())
+        for number in 0..<3 { gathering.record(AuditEvent("x", ["n": .integer(number)])) }
+        #expect(captured.events("x").count == 3)
+        #expect(try String(contentsOfFile: path, encoding: .utf8).isEmpty)
+        gathering.flush()
+        writer.close()
+        let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+        #expect(lines.map { $0.suffix(6) } == ["\"n\":0}", "\"n\":1}", "\"n\":2}"])
+        guard case .number(3.0)? = registry.read().first?.series.first?.value else {
+            Issue.record("\(registry.read())")
+            return
+        }
+    }
+
     @Test("are in a file when they have been written, and in a pipe as far as it has room")
     func atOnce() throws {
         let path = NSTemporaryDirectory() + "/lines-\(RandomToken.make())"

@@ -266,6 +266,17 @@ struct SpendLedgerTests {
         await eventually { (try? await shop.spend(principal)) == amount }
     }
 
+    /// A ledger whose first booking hangs: what is recorded meanwhile waits for the next one.
+    private func busyLedger(_ shop: SpendWorkshop, _ principal: String, _ journal: SpendJournal? = nil) async
+        -> SpendLedger
+    {
+        let ledger = shop.ledger(journal)
+        shop.store.set(.booking, .hanging)
+        ledger.record(SpendWorkshop.entry(principal, 1))
+        #expect(await eventually { shop.store.held(.booking) == 1 })
+        return ledger
+    }
+
     private func ledgerRows(_ shop: SpendWorkshop) async throws -> [String] {
         try await shop.store.real.reading(timeout: .seconds(5)) { session in
             try session.rows("SELECT count(*), sum(requests), sum(nanodollars) FROM spend_ledger", []).map { row in
@@ -287,10 +298,7 @@ struct SpendLedgerTests {
     @Test("writes all that has ended during a write in one more")
     func gathers() async throws {
         try await SpendWorkshop.with { shop async throws in
-            let ledger = shop.ledger(nil)
-            shop.store.set(.booking, .hanging)
-            ledger.record(SpendWorkshop.entry("u", 1))
-            #expect(await eventually { shop.store.held(.booking) == 1 })
+            let ledger = await self.busyLedger(shop, "u")
             for index in 0..<500 { ledger.record(SpendWorkshop.entry("u\(index)", 1)) }
             shop.store.set(.booking, .well)
             await ledger.close(within: .seconds(10))
@@ -302,10 +310,7 @@ struct SpendLedgerTests {
     @Test("makes one entry of answers that differ in nothing but their size, up to a thousand")
     func merges() async throws {
         try await SpendWorkshop.with { shop async throws in
-            let ledger = shop.ledger(nil)
-            shop.store.set(.booking, .hanging)
-            ledger.record(SpendWorkshop.entry("first", 1))
-            #expect(await eventually { shop.store.held(.booking) == 1 })
+            let ledger = await self.busyLedger(shop, "first")
             // All in one minute, wherever the clock stands.
             let start = SpendWorkshop.entry("u", 1).at
             for index in 0..<2500 {
@@ -329,10 +334,7 @@ struct SpendLedgerTests {
     @Test("makes few entries of answers whose upstreams, minutes and groups take turns")
     func mergesInTurns() async throws {
         try await SpendWorkshop.with { shop async throws in
-            let ledger = shop.ledger(nil)
-            shop.store.set(.booking, .hanging)
-            ledger.record(SpendWorkshop.entry("first", 1))
-            #expect(await eventually { shop.store.held(.booking) == 1 })
+            let ledger = await self.busyLedger(shop, "first")
             let start = SpendWorkshop.entry("u", 1).at
             for index in 0..<800 {
                 var entry = SpendWorkshop.entry("u", 1)
@@ -351,10 +353,7 @@ struct SpendLedgerTests {
     @Test("hands no more than a thousand entries to one write")
     func boundsBatches() async throws {
         try await SpendWorkshop.with { shop async throws in
-            let ledger = shop.ledger(nil)
-            shop.store.set(.booking, .hanging)
-            ledger.record(SpendWorkshop.entry("first", 1))
-            #expect(await eventually { shop.store.held(.booking) == 1 })
+            let ledger = await self.busyLedger(shop, "first")
             for index in 0..<2100 { ledger.record(SpendWorkshop.entry("u\(index)", 1)) }
             shop.store.set(.booking, .well)
             await ledger.close(within: .seconds(30))
@@ -833,10 +832,7 @@ struct SpendLedgerTests {
     func closesDuringHang() async throws {
         try await SpendWorkshop.with { shop async throws in
             try await JournalFolder.with { folder async throws in
-                let ledger = shop.ledger(folder.journal())
-                shop.store.set(.booking, .hanging)
-                ledger.record(SpendWorkshop.entry("first", 1))
-                #expect(await eventually { shop.store.held(.booking) == 1 })
+                let ledger = await self.busyLedger(shop, "first", folder.journal())
                 for index in 0..<5 { ledger.record(SpendWorkshop.entry("u\(index)", 1)) }
                 await ledger.close(within: .seconds(2))
                 #expect(Set(folder.entries.map(\.principal)) == ["first", "u0", "u1", "u2", "u3", "u4"])
@@ -849,10 +845,7 @@ struct SpendLedgerTests {
     func closesAtOnce() async throws {
         try await SpendWorkshop.with { shop async throws in
             try await JournalFolder.with { folder async throws in
-                let ledger = shop.ledger(folder.journal())
-                shop.store.set(.booking, .hanging)
-                ledger.record(SpendWorkshop.entry("u", 1))
-                #expect(await eventually { shop.store.held(.booking) == 1 })
+                let ledger = await self.busyLedger(shop, "u", folder.journal())
                 await ledger.close(within: .zero)
                 let kept = folder.entries.count
                 #expect(kept == 1)

@@ -12,6 +12,8 @@ let strict: [SwiftSetting] =
         .enableUpcomingFeature("InternalImportsByDefault"),
         // What the compiler cannot prove is checked in debug builds, which run the tests (docs/decisions/0012).
         .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
+        // The linker places what a request runs through together (docs/decisions/0018).
+        .unsafeFlags(["-Xfrontend", "-function-sections"], .when(platforms: [.linux], configuration: .release)),
     ] + (Context.environment["GATEWAY_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)])
 
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
@@ -177,12 +179,13 @@ let package = Package(
             swiftSettings: strict,
         ),
         .executableTarget(
-            name: "claude", dependencies: ["ClaudeCommands"], swiftSettings: strict,
+            name: "claude", dependencies: ["ClaudeCommands"], exclude: ["functions.order"], swiftSettings: strict,
             linkerSettings: [
                 .unsafeFlags(
                     [
                         "-static-stdlib", "-lCoreFoundation", "-l_FoundationICU", "-l_FoundationCShims",
-                        "-l_FoundationCollections",
+                        "-l_FoundationCollections", "-use-ld=lld", "-Xlinker", "--no-warn-symbol-ordering", "-Xlinker",
+                        "--symbol-ordering-file=\(Context.packageDirectory)/Sources/claude/functions.order",
                     ], .when(platforms: [.linux], configuration: .release))
             ]),
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counts what a request costs in user-space instructions and calls to the allocator, in the real binary under
 callgrind. Unlike times these hardly depend on the machine and its load, so they have committed bounds: thresholds.json.
+Also finds the functions that are to stand together in the program (functions.py).
 
 Counted are all threads, and of these the event loops by themselves. What the others do (limits, bookings, log lines) is
 shared by fewer requests here than under real load, because callgrind is some fifty times slower than the processor.
@@ -15,6 +16,7 @@ import sys
 import time
 
 import bodies
+import functions
 import stand
 from stand import Failure, Gateway, IdentityProvider, Nginx, Postgres, Stand, anthropic
 
@@ -22,6 +24,7 @@ THRESHOLDS = os.path.join(stand.HERE, "thresholds.json")
 WARM_UP = 200
 ALLOCATORS = {"malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign"}
 EVENTS, EVENT_RATE = 100, 500
+LEAST_IN_ORDER = 0.7
 
 ROWS = {
     # What is measured, how many requests, on how many connections at once, and whether caps are on. A limit is read and
@@ -55,7 +58,7 @@ def read_dump(path):
     return total, calls, "epoll_wait" in names.values()
 
 
-def count(stand_, gateway, requests, width, begin, finish):
+def count(stand_, gateway, requests, width, begin, finish, profile):
     """Runs requests with counting turned on, and reads the dumps."""
     connections = [http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=60) for _ in range(width)]
 
@@ -78,6 +81,9 @@ def count(stand_, gateway, requests, width, begin, finish):
     dumps = stand.wait_until(lambda: glob.glob(pattern), 10, "callgrind writes no dump")
     threads = [read_dump(path) for path in dumps]
     loops = [thread for thread in threads if thread[2]]
+    for path, thread in zip(dumps, threads):
+        if thread[2]:
+            profile.add(path, requests)
     return {
         "instructions": round(sum(thread[0] for thread in threads) / requests),
         "on_loop": round(sum(thread[0] for thread in loops) / requests),
@@ -86,8 +92,9 @@ def count(stand_, gateway, requests, width, begin, finish):
     }
 
 
-def measure(stand_, binary, provider, postgres, rows=None):
-    """Yields a result for each row."""
+def measure(stand_, binary, provider, postgres, rows=None, profile=None):
+    """Yields a result for each row, and tells `profile` which functions ran."""
+    profile = profile or functions.Functions()
     # valgrind 3.19 does not understand the debug information that Swift writes.
     stripped = stand_.path("stripped")
     if not os.path.exists(stripped):
@@ -128,7 +135,7 @@ def measure(stand_, binary, provider, postgres, rows=None):
             if answer.status != 200 or (row == "event" and content.count(b"content_block_delta\"") != EVENTS):
                 raise Failure(f"{row}: {answer.status} {content[-300:]}")
 
-        result = count(stand_, gateway, requests, width, begin, finish)
+        result = count(stand_, gateway, requests, width, begin, finish, profile)
         gateway.stop()
         if row == "event":
             # The request's own part is in it as well: a hundredth.
@@ -150,6 +157,7 @@ def main():
     parser.add_argument("--rows", default=",".join(ROWS), help="of: %(default)s")
     parser.add_argument("--check", action="store_true", help="fails when a bound of thresholds.json is passed")
     parser.add_argument("--update", action="store_true", help="writes bounds a tenth above what is measured")
+    parser.add_argument("--order", action="store_true", help="writes which functions the linker is to place together")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     rows = options.rows.split(",")
@@ -157,19 +165,26 @@ def main():
         parser.error(f"rows are {', '.join(ROWS)}")
     facts = stand.machine(options.binary)
     results = []
+    profile = functions.Functions()
     line = "{:<38} {:>12} {:>12} {:>12} {:>12}"
     print(line.format("a request", "instructions", "on loops", "allocations", "on loops"))
     with Stand("instructions") as where:
         binary = where.copy(options.binary)
         postgres = Postgres(where) if "metered-postgres" in rows else None
-        for found in measure(where, binary, IdentityProvider(where), postgres, rows):
+        for found in measure(where, binary, IdentityProvider(where), postgres, rows, profile):
             results.append(found)
             values = [f"{found[key]:g}" if found[key] < 1e6 else str(round(found[key])) for key in (
                 "instructions", "on_loop", "allocations", "allocations_on_loop")]
             print(line.format(found["title"], *values), flush=True)
+    share = profile.share(set(functions.ordered()))
+    print(f"{share:.0%} of the program's own instructions on loops are in functions that functions.order names")
     if options.json:
         with open(options.json, "w") as file:
-            json.dump({"machine": facts, "rows": results}, file, indent=1)
+            json.dump({"machine": facts, "rows": results, "in_order": share}, file, indent=1)
+    if options.order:
+        with open(functions.ORDER, "w") as file:
+            file.writelines(name + "\n" for name in profile.order(functions.placeable(options.binary)))
+        print("functions.order is written; it counts from the next build on")
     thresholds = {}
     if os.path.exists(THRESHOLDS):
         with open(THRESHOLDS) as file:
@@ -187,6 +202,8 @@ def main():
     elif options.check:
         passed = check(results, thresholds)
         unknown = [found["row"] for found in results if found["row"] not in thresholds]
+        if share < LEAST_IN_ORDER:
+            passed.append(f"functions.order is out of date: {share:.0%} of the instructions, bound {LEAST_IN_ORDER:.0%}")
         passed += [f"{row}: no bounds in thresholds.json" for row in unknown]
         if passed:
             sys.exit("\n".join(passed))

@@ -94,7 +94,8 @@ final class TroubledStore: SpendStore, SQLStore {
     // MARK: What may be in trouble
 
     func book(
-        _ entries: [SpendEntry], _ sightings: [PrincipalSighting], asking question: SpendQuestion?, now: Timestamp,
+        _ entries: [SpendEntry], _ sightings: [PrincipalSighting], asking question: SpendQuestion?, mayRepeat: Bool,
+        now: Timestamp,
     ) async throws -> SpendBooking {
         let refuses = self.state.withLock { state in
             state.bookings.append((entries, sightings, .now))
@@ -102,7 +103,8 @@ final class TroubledStore: SpendStore, SQLStore {
         }
         return try await self.run(.booking) {
             if let error = entries.lazy.compactMap({ refuses?($0) }).first { throw error }
-            return try await self.real.book(entries, sightings, asking: question, now: now)
+            return try await self.real.book(
+                entries, sightings, asking: question, mayRepeat: mayRepeat, now: now)
         }
     }
 

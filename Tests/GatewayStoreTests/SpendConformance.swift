@@ -143,22 +143,30 @@ enum SpendConformance {
 
     static func repetition(_ subject: Subject) async throws {
         let store = subject.store
+        func book(_ entries: [SpendEntry], mayRepeat: Bool, now: Timestamp = now) async throws -> SpendTotals {
+            let seen = entries.map { self.sighting($0.principal) }
+            return try await store.book(entries, seen, asking: nil, mayRepeat: mayRepeat, now: now).totals
+        }
         let entries = (1...5).map { self.entry("u\($0 % 2)", Int64($0), pool: "g") }
-        _ = try await store.book(entries, [], now: self.now)
+        _ = try await book(entries, mayRepeat: false)
         let (counters, pooled) = (try await self.counters(store), try await self.pooled(store))
         #expect(pooled == ["g|2026-11|15"])
-        let again = try await store.book(entries, [], now: self.day(3))
-        #expect(again.totals.isEmpty, "what was booked already has changed counters")
-        _ = try await store.book(Array(entries.shuffled().prefix(3)), [], now: self.now)
-        #expect(try await self.counters(store) == counters)
+        for mayRepeat in [false, true] {
+            let again = try await book(entries, mayRepeat: mayRepeat, now: self.day(3))
+            #expect(again.isEmpty, "what was booked already has changed counters")
+            _ = try await book(Array(entries.shuffled().prefix(3)), mayRepeat: mayRepeat)
+            #expect(try await self.counters(store) == counters)
+        }
         // New ones among old ones count.
-        let new = self.entry("u1", 100, pool: "g")
-        let mixed = try await store.book([entries[4], new, entries[0]], [], now: self.now)
-        #expect(mixed.totals.spend.keys.sorted() == ["u1"])
-        #expect(try await self.pooled(store) == ["g|2026-11|115"])
-        #expect(try await self.rows(store, "SELECT count(*) FROM spend_ledger") == ["6"])
+        for (mayRepeat, sum) in [(false, 115), (true, 215)] {
+            let mixed = try await book(
+                [entries[4], self.entry("u1", 100, pool: "g"), entries[0]], mayRepeat: mayRepeat)
+            #expect(mixed.spend.keys.sorted() == ["u1"])
+            #expect(try await self.pooled(store) == ["g|2026-11|\(sum)"])
+        }
+        #expect(try await self.rows(store, "SELECT count(*) FROM spend_ledger") == ["7"])
         #expect(
-            try await self.rows(store, "SELECT sum(requests), sum(nanodollars) FROM spend_daily") == ["6|115"])
+            try await self.rows(store, "SELECT sum(requests), sum(nanodollars) FROM spend_daily") == ["7|215"])
     }
 
     /// The journal holds an entry twice when a slow write has failed in the end.
@@ -1052,6 +1060,96 @@ struct PostgresSpendTests {
                 return PostgresStore(settings: StoreSettings(backend: .postgres(url: url)), url: url) { _ in }
             }
             for entry in SpendConformance.all where entry.name == name { try await entry.check(subject) }
+        }
+    }
+
+    // MARK: One exchange
+
+    private static let tables = ["spend", "pooled_spend", "spend_ledger", "spend_daily", "principal_emails"]
+
+    /// A store of one connection, so that what follows a failure runs on the one that has failed.
+    private func withOneConnection(_ body: (PostgresStore, String) async throws -> Void) async throws {
+        try await TestStores.withPostgres { _, schema in
+            let url = TestStores.url(schema: schema)
+            var settings = StoreSettings(backend: .postgres(url: url))
+            settings.maximumConnections = 1
+            let store = PostgresStore(settings: settings, url: url) { _ in }
+            do {
+                try await body(store, schema)
+            } catch {
+                Issue.record(error)
+            }
+            await store.close()
+        }
+    }
+
+    private func count(_ store: PostgresStore) async throws -> [String] {
+        let counts = Self.tables.map { "(SELECT count(*) FROM \($0))" }.joined(separator: ", ")
+        return try await SpendConformance.rows(store, "SELECT \(counts), pg_backend_pid()")
+    }
+
+    @Test("does nothing of a booking of which the database refuses a part", arguments: tables)
+    func booksAllOrNothing(_ table: String) async throws {
+        try await self.withOneConnection { store, schema in
+            let sightings = [SpendConformance.sighting("u")]
+            let entry = SpendConformance.entry("u", 5, pool: "g")
+            let before = try await self.count(store)
+            try await TestStores.psql("ALTER TABLE \(schema).\(table) ADD CONSTRAINT no CHECK (false) NOT VALID")
+            let error = await #expect(throws: StoreError.self) {
+                try await store.book([entry], sightings, asking: SpendQuestion(principals: ["u"], groups: []), now: now)
+            }
+            guard case .refused("23514", let text)? = error else {
+                Issue.record("\(String(describing: error))")
+                return
+            }
+            #expect(text.contains(table), "what the database said first is told")
+            #expect(try await self.count(store) == before, "something is booked, or the connection was dropped")
+            try await TestStores.psql("ALTER TABLE \(schema).\(table) DROP CONSTRAINT no")
+            let booking = try await store.book([entry], sightings, now: now)
+            #expect(booking.totals.spend["u"]?["2026-11"] == Money(nanodollars: 5))
+            #expect(try await self.count(store)[0].hasPrefix("3|1|1|1|1|"))
+        }
+    }
+
+    @Test("books with a connection that has forgotten its statements")
+    func booksWithoutPreparedStatements() async throws {
+        try await self.withOneConnection { store, _ in
+            for amount in Int64(1)...3 {
+                let booking = try await store.book(
+                    [SpendConformance.entry("u", amount)], [SpendConformance.sighting("u")],
+                    asking: SpendQuestion(principals: ["u"], groups: []), now: now)
+                let sum = Money(nanodollars: (1...amount).reduce(0, +))
+                #expect(booking.totals.spend["u"]?["2026-11"] == sum)
+                #expect(booking.state?.spend(of: "u", .monthly, at: now) == sum)
+                // As a pooler does that gives the next transaction another server connection.
+                _ = try await SpendConformance.rows(store, "DEALLOCATE ALL")
+            }
+            #expect(try await SpendConformance.rows(store, "SELECT count(*) FROM spend_ledger") == ["3"])
+        }
+    }
+
+    @Test("gives a booking up that does not end, and drops its connection")
+    func boundsBookingsThatHang() async throws {
+        try await self.withOneConnection { store, schema in
+            let process = try await self.count(store)
+            let lock = Task.detached {
+                try await TestStores.psql("BEGIN; LOCK TABLE \(schema).spend_daily; SELECT pg_sleep(9); COMMIT")
+            }
+            let isLocked = try await eventually {
+                try await TestStores.psql(
+                    "SELECT count(*) FROM pg_locks WHERE relation = '\(schema).spend_daily'::regclass AND mode = 'AccessExclusiveLock' AND granted"
+                ) == "1"
+            }
+            #expect(isLocked)
+            let entry = SpendConformance.entry("u", 5)
+            await #expect(throws: StoreError.timedOut) { try await store.book([entry], [], now: now) }
+            _ = try await lock.value
+            // The server may have gone on when the lock was free: the entry is booked once in either case.
+            try await store.book([entry], [], now: now)
+            let after = try await self.count(store)
+            #expect(after[0].hasPrefix("3|0|1|1|0|") && after != process)
+            #expect(
+                try await SpendConformance.rows(store, "SELECT sum(nanodollars) FROM spend_daily") == ["5"])
         }
     }
 

@@ -179,8 +179,10 @@ package final class SpendLedger: Sendable {
     /// Writes to the store, and tells everybody whom that concerns.
     private func put(
         _ entries: [SpendEntry], _ sightings: [PrincipalSighting] = [], renewing renewal: SpendGuard.Renewal? = nil,
+        mayRepeat: Bool = false,
     ) async throws {
-        let booking = try await self.store.book(entries, sightings, asking: renewal?.question, now: .now)
+        let booking = try await self.store.book(
+            entries, sightings, asking: renewal?.question, mayRepeat: mayRepeat, now: .now)
         self.guardian.learn(booking.totals)
         self.watch.note(booking.totals)
         if let renewal, let state = booking.state { self.guardian.renew(renewal, state) }
@@ -302,12 +304,12 @@ package final class SpendLedger: Sendable {
         guard let journal else { return 0 }
         return try await journal.replay { entries in
             do {
-                try await self.put(entries)
+                try await self.put(entries, mayRepeat: true)
             } catch  where Self.isFinal(error) {
                 // One of them; the others must not suffer, nor must the journal stay for ever.
                 for entry in entries {
                     do {
-                        try await self.put([entry])
+                        try await self.put([entry], mayRepeat: true)
                     } catch  where Self.isFinal(error) {
                         self.noteLoss(entry, "the store refused to book it: \(error)")
                     }

@@ -227,19 +227,22 @@ extension PostgresStore: SpendStore, SQLStore {
     package func transaction<Value: Sendable>(
         timeout: Duration, _ body: @escaping @Sendable (any SQLSession) throws -> Value,
     ) async throws -> Value {
-        try await self.pool.withConnection { connection in
-            connection.statementTimeout = timeout
-            do {
-                return try connection.transaction(body)
-            } catch {
-                guard connection.forgetsStatements(error) else { throw error }
-                return try connection.transaction(body)
-            }
-        }
+        try await self.statements(timeout) { try $0.transaction(body) }
+    }
+
+    package func together(timeout: Duration, _ statements: [SQLStatement]) async throws -> [SQLRows] {
+        try await self.statements(timeout) { try $0.pipeline(statements, timeout: timeout) }
     }
 
     package func reading<Value: Sendable>(
         timeout: Duration, _ body: @escaping @Sendable (any SQLSession) throws -> Value,
+    ) async throws -> Value {
+        try await self.statements(timeout) { try body($0) }
+    }
+
+    /// What runs prepared statements: once more without, when the server has forgotten them.
+    private func statements<Value: Sendable>(
+        _ timeout: Duration, _ body: @escaping @Sendable (PostgresConnection) throws -> Value,
     ) async throws -> Value {
         try await self.pool.withConnection { connection in
             connection.statementTimeout = timeout

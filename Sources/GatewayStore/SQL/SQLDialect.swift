@@ -86,6 +86,15 @@ package enum SQLDialect: Sendable {
         }
     }
 
+    /// Whether a statement was refused because a row with its key is there.
+    func isConflict(_ sqlState: String) -> Bool {
+        switch self {
+        case .postgres: sqlState == "23505"
+        // Of any constraint.
+        case .sqlite: sqlState == "SQLITE-19"
+        }
+    }
+
     /// Makes transactions that name the same thing wait for each other. SQLite has one writer anyway.
     func lock(_ name: String, in session: any SQLSession) throws {
         guard case .postgres = self else { return }
@@ -93,10 +102,28 @@ package enum SQLDialect: Sendable {
     }
 }
 
+/// Values are texts, `nil` is NULL.
+package struct SQLStatement: Sendable {
+    let sql: String
+    let values: [String?]
+
+    init(_ sql: String, _ values: [String?]) {
+        self.sql = sql
+        self.values = values
+    }
+}
+
+/// Rows of text values; `nil` is NULL.
+package typealias SQLRows = [[String?]]
+
 /// A connection for the length of one call.
 package protocol SQLSession {
     /// Runs one statement; values are texts, `nil` is NULL.
-    func rows(_ sql: String, _ values: [String?]) throws -> [[String?]]
+    func rows(_ sql: String, _ values: [String?]) throws -> SQLRows
+}
+
+extension SQLSession {
+    func rows(_ statement: SQLStatement) throws -> SQLRows { try self.rows(statement.sql, statement.values) }
 }
 
 /// A store that runs SQL.
@@ -106,10 +133,19 @@ package protocol SQLStore: Sendable {
     func transaction<Value: Sendable>(
         timeout: Duration, _ body: @escaping @Sendable (any SQLSession) throws -> Value,
     ) async throws -> Value
+    /// Statements of which none needs to know what another one found: all or nothing, and in one exchange with the
+    /// database where it can do that.
+    func together(timeout: Duration, _ statements: [SQLStatement]) async throws -> [SQLRows]
     /// Statements that only read.
     func reading<Value: Sendable>(
         timeout: Duration, _ body: @escaping @Sendable (any SQLSession) throws -> Value,
     ) async throws -> Value
+}
+
+extension SQLStore {
+    package func together(timeout: Duration, _ statements: [SQLStatement]) async throws -> [SQLRows] {
+        try await self.transaction(timeout: timeout) { session in try statements.map(session.rows) }
+    }
 }
 
 extension JSONValue {

@@ -3,45 +3,76 @@
 package import GatewayCore
 
 extension SpendStore where Self: SQLStore {
-    private var ledgerColumns: [(name: String, type: SQLDialect.ColumnType)] {
-        [
-            ("id", .text), ("at", .integer), ("day", .text), ("principal", .text), ("request_ids", .text),
-            ("requests", .integer),
-            ("model", .text), ("upstream", .text), ("upstream_model", .text), ("billing_group", .text),
-            ("pool", .text), ("input", .integer), ("output", .integer), ("cache_write_5m", .integer),
-            ("cache_write_1h", .integer), ("cache_read", .integer), ("web_searches", .integer),
-            ("estimates", .integer), ("nanodollars", .integer),
-        ]
-    }
-
     package func book(
-        _ entries: [SpendEntry], _ sightings: [PrincipalSighting], asking question: SpendQuestion?, now: Timestamp,
+        _ entries: [SpendEntry], _ sightings: [PrincipalSighting], asking question: SpendQuestion?, mayRepeat: Bool,
+        now: Timestamp,
     ) async throws -> SpendBooking {
         guard !entries.isEmpty || !sightings.isEmpty else { return SpendBooking() }
+        // One and the same entry may stand twice in a journal.
+        var ids: Set<String> = []
+        let entries = entries.filter { ids.insert($0.id).inserted }
+        if !mayRepeat, !entries.contains(where: \.isUndecided) {
+            do {
+                return try await self.bookNew(entries, sightings, asking: question, now: now)
+            } catch StoreError.refused(let state, _) where self.dialect.isConflict(state) {
+                // Some are booked already, and nothing has been done.
+            }
+        }
         return try await self.transaction(timeout: .seconds(5)) { session in
             var booking = SpendBooking()
-            if !entries.isEmpty { booking.totals = try self.book(entries, now: now, session) }
-            if !sightings.isEmpty { try self.note(sightings, session) }
-            if let question {
-                booking.state = try self.state(
-                    principals: question.principals, groups: question.groups, now: now, session)
+            func run(_ steps: [BookingStep]) throws {
+                for step in steps { step.read(try session.rows(step.statement), &booking) }
             }
+            if !entries.isEmpty {
+                let entries = try self.decided(entries, now: now, session)
+                let inserted = try session.rows(self.inserting(entries, self.sql.insertAny))
+                let new = Set(inserted.compactMap { $0[0] })
+                try run(self.settling(entries))
+                try run(self.adding(entries.filter { new.contains($0.id) }, now: now))
+            }
+            try run(self.noting(sightings))
+            try run(self.asking(question, now: now))
             return booking
         }
     }
 
-    private func book(_ entries: [SpendEntry], now: Timestamp, _ session: any SQLSession) throws -> SpendTotals {
-        // One and the same entry may stand twice in a journal.
-        var ids: Set<String> = []
-        var entries = entries.filter { ids.insert($0.id).inserted }
-        let undecided = entries.filter { $0.pool == nil && !$0.undecidedPools.isEmpty }
-        if !undecided.isEmpty {
-            let groups = Array(Set(undecided.flatMap(\.undecidedPools)))
-            let state = try self.state(principals: [], groups: groups, now: now, session)
-            for index in entries.indices where entries[index].pool == nil {
-                entries[index].pool = state.payingPool(of: entries[index].undecidedPools)
+    /// Fails, and does nothing, when one of them is booked already.
+    private func bookNew(
+        _ entries: [SpendEntry], _ sightings: [PrincipalSighting], asking question: SpendQuestion?, now: Timestamp,
+    ) async throws -> SpendBooking {
+        var steps: [BookingStep] = []
+        if !entries.isEmpty { steps.append(BookingStep(self.inserting(entries, self.sql.insertNew))) }
+        steps += self.settling(entries) + self.adding(entries, now: now) + self.noting(sightings)
+        steps += self.asking(question, now: now)
+        var booking = SpendBooking()
+        let found = try await self.together(timeout: .seconds(5), steps.map(\.statement))
+        for (step, rows) in zip(steps, found) { step.read(rows, &booking) }
+        return booking
+    }
+
+    private func asking(_ question: SpendQuestion?, now: Timestamp) -> [BookingStep] {
+        guard let question else { return [] }
+        return [
+            BookingStep(self.asking(question, includesHolds: false, now: now)) { rows, booking in
+                booking.state = self.state(question, rows)
             }
+        ]
+    }
+
+    /// Says of entries whose pool was not known which one pays.
+    private func decided(_ entries: [SpendEntry], now: Timestamp, _ session: any SQLSession) throws -> [SpendEntry] {
+        let groups = Set(entries.lazy.filter(\.isUndecided).flatMap(\.undecidedPools))
+        guard !groups.isEmpty else { return entries }
+        let state = try self.state(principals: [], groups: Array(groups), now: now, session)
+        return entries.map { entry in
+            guard entry.isUndecided else { return entry }
+            var entry = entry
+            entry.pool = state.payingPool(of: entry.undecidedPools)
+            return entry
         }
+    }
+
+    private func inserting(_ entries: [SpendEntry], _ sql: String) -> SQLStatement {
         let rows = entries.map { entry -> JSONValue in
             guard case .object(var object) = entry.json else { return .null }
             object["day"] = .string(SpendPeriod.daily.key(at: entry.at))
@@ -51,25 +82,22 @@ extension SpendStore where Self: SQLStore {
             }
             return .object(object)
         }
-        let columns = self.ledgerColumns.map(\.name).joined(separator: ", ")
-        let id = self.dialect == .postgres ? "CAST(id AS uuid)" : "id"
-        let selected = ([id] + self.ledgerColumns.dropFirst().map(\.name)).joined(separator: ", ")
-        let inserted = try session.rows(
-            """
-            INSERT INTO spend_ledger (\(columns))
-            SELECT \(selected) FROM \(self.dialect.records("$1", self.ledgerColumns)) WHERE true
-            ON CONFLICT (id) DO NOTHING RETURNING id
-            """, [JSONValue.array(rows).text()])
-        let settled = entries.compactMap(\.hold)
-        if !settled.isEmpty { try self.removeHolds(settled, session) }
-        let new = Set(inserted.compactMap { $0[0] })
-        let booked = entries.filter { new.contains($0.id) }
-        guard !booked.isEmpty else { return SpendTotals() }
+        return SQLStatement(sql, [JSONValue.array(rows).text()])
+    }
 
+    /// Ends the reservations of what is booked.
+    private func settling(_ entries: [SpendEntry]) -> [BookingStep] {
+        let settled = entries.compactMap(\.hold)
+        return settled.isEmpty ? [] : [BookingStep(self.removingHolds(settled))]
+    }
+
+    /// Adds to all counters what new entries say.
+    private func adding(_ entries: [SpendEntry], now: Timestamp) -> [BookingStep] {
+        guard !entries.isEmpty else { return [] }
         var sums: [Pair: Money] = [:]
         var pools: [Pair: Money] = [:]
         var days: [DailyKey: DailySum] = [:]
-        for entry in booked {
+        for entry in entries {
             for period in SpendPeriod.allCases {
                 sums[Pair(entry.principal, period.key(at: entry.at)), default: .zero] += entry.amount
             }
@@ -78,18 +106,19 @@ extension SpendStore where Self: SQLStore {
             }
             days[DailyKey(entry), default: DailySum()].add(entry)
         }
-        var totals = SpendTotals()
-        totals.spend = try self.add(sums, to: "spend", key: "principal", now: now, session)
-        totals.pools = try self.add(pools, to: "pooled_spend", key: "rbac_group_id", now: now, session)
-        try self.add(days, session)
-        return totals
+        var steps = [self.adding(sums, self.sql.addSpend, now: now) { $1.totals.spend = $0 }]
+        if !pools.isEmpty {
+            steps.append(self.adding(pools, self.sql.addPooled, now: now) { $1.totals.pools = $0 })
+        }
+        steps.append(self.adding(days))
+        return steps
     }
 
     /// Adds to counters in one order, so that replicas that add at the same time never wait for each other in a circle.
-    private func add(
-        _ sums: [Pair: Money], to table: String, key: String, now: Timestamp, _ session: any SQLSession,
-    ) throws -> [String: [String: Money]] {
-        guard !sums.isEmpty else { return [:] }
+    private func adding(
+        _ sums: [Pair: Money], _ sql: String, now: Timestamp,
+        _ tell: @escaping ([String: [String: Money]], inout SpendBooking) -> Void,
+    ) -> BookingStep {
         let names = StoredNames(sums.keys.lazy.map(\.name))
         let rows = sums.sorted { ($0.key.name, $0.key.period) < ($1.key.name, $1.key.period) }.map { sum in
             JSONValue.object([
@@ -97,56 +126,31 @@ extension SpendStore where Self: SQLStore {
                 "nanodollars": .string(String(sum.value.nanodollars)),
             ])
         }
-        let records = self.dialect.records("$1", [("name", .text), ("period", .text), ("nanodollars", .integer)])
-        let after = try session.rows(
-            """
-            INSERT INTO \(table) (\(key), period, nanodollars, updated_at)
-            SELECT name, period, nanodollars, \(self.dialect.time("$2")) FROM \(records) WHERE true
-            ON CONFLICT (\(key), period) DO UPDATE
-            SET nanodollars = \(Self.sum(table, "nanodollars")), updated_at = excluded.updated_at
-            RETURNING \(key), period, nanodollars
-            """, [JSONValue.array(rows).text(), String(now.milliseconds)])
-        var totals: [String: [String: Money]] = [:]
-        for row in after {
-            guard let name = row[0], let period = row[1], let sum = row[2].flatMap({ Int64($0) }) else { continue }
-            totals[names.original(name), default: [:]][period] = Money(nanodollars: sum)
+        let statement = SQLStatement(sql, [JSONValue.array(rows).text(), String(now.milliseconds)])
+        return BookingStep(statement) { after, booking in
+            var totals: [String: [String: Money]] = [:]
+            for row in after {
+                guard let name = row[0], let period = row[1], let sum = row[2].flatMap({ Int64($0) }) else { continue }
+                totals[names.original(name), default: [:]][period] = Money(nanodollars: sum)
+            }
+            tell(totals, &booking)
         }
-        return totals
     }
 
-    /// Stops at the largest integer instead of failing.
-    private static func sum(_ table: String, _ column: String) -> String {
-        """
-        CASE WHEN \(table).\(column) > \(Int64.max) - excluded.\(column) THEN \(Int64.max)
-            ELSE \(table).\(column) + excluded.\(column) END
-        """
-    }
-
-    private func add(_ days: [DailyKey: DailySum], _ session: any SQLSession) throws {
-        let keys: [(name: String, type: SQLDialect.ColumnType)] = [
-            ("day", .text), ("principal", .text), ("model", .text), ("upstream", .text), ("billing_group", .text),
-        ]
-        let sums = DailySum.columns
+    private func adding(_ days: [DailyKey: DailySum]) -> BookingStep {
         let rows = days.sorted { $0.key < $1.key }.map { day in
             var object: JSONObject = [:]
-            for (name, value) in zip(keys.map(\.name), day.key.values) {
+            for (name, value) in zip(SpendSQL.dailyKeys, day.key.values) {
                 object[name] = .string(StoredNames.stored(value))
             }
-            for (name, value) in zip(sums, day.value.values) { object[name] = .string(String(value)) }
+            for (name, value) in zip(SpendSQL.dailySums, day.value.values) { object[name] = .string(String(value)) }
             return JSONValue.object(object)
         }
-        let columns = keys.map(\.name) + sums
-        let records = self.dialect.records("$1", keys + sums.map { (name: $0, type: .integer) })
-        let updates = sums.map { "\($0) = \(Self.sum("spend_daily", $0))" }.joined(separator: ", ")
-        _ = try session.rows(
-            """
-            INSERT INTO spend_daily (\(columns.joined(separator: ", ")))
-            SELECT \(columns.joined(separator: ", ")) FROM \(records) WHERE true
-            ON CONFLICT (\(keys.map(\.name).joined(separator: ", "))) DO UPDATE SET \(updates)
-            """, [JSONValue.array(rows).text()])
+        return BookingStep(SQLStatement(self.sql.addDays, [JSONValue.array(rows).text()]))
     }
 
-    private func note(_ sightings: [PrincipalSighting], _ session: any SQLSession) throws {
+    private func noting(_ sightings: [PrincipalSighting]) -> [BookingStep] {
+        guard !sightings.isEmpty else { return [] }
         var last: [String: PrincipalSighting] = [:]
         var groups: [Pair: Set<String>] = [:]
         for sighting in sightings {
@@ -165,50 +169,18 @@ extension SpendStore where Self: SQLStore {
             object["name"] = sighting.name.map { .string(StoredNames.withoutZero($0)) }
             return JSONValue.object(object)
         }
-        let records = self.dialect.records(
-            "$1", [("principal", .text), ("email", .text), ("name", .text), ("groups", .text), ("at", .integer)])
-        _ = try session.rows(
-            """
-            INSERT INTO principal_emails (principal, email, name, groups, updated_at)
-            SELECT principal, email, name, \(self.dialect.json("groups")), \(self.dialect.time("at"))
-            FROM \(records) WHERE true
-            ON CONFLICT (principal) DO UPDATE SET
-                email = coalesce(excluded.email, principal_emails.email),
-                name = coalesce(excluded.name, principal_emails.name),
-                groups = excluded.groups, updated_at = excluded.updated_at
-            """, [JSONValue.array(rows).text()])
-        try self.noteGroups(groups, session)
+        return [BookingStep(SQLStatement(self.sql.notePeople, [JSONValue.array(rows).text()])), self.noting(groups)]
     }
 
     /// The groups of a day are all that were seen on it.
-    private func noteGroups(_ groups: [Pair: Set<String>], _ session: any SQLSession) throws {
+    private func noting(_ groups: [Pair: Set<String>]) -> BookingStep {
         let rows = groups.sorted { ($0.key.period, $0.key.name) < ($1.key.period, $1.key.name) }.map { entry in
             JSONValue.object([
                 "day": .string(entry.key.period), "principal": .string(StoredNames.stored(entry.key.name)),
                 "groups": .string(JSONValue.texts(entry.value.map(StoredNames.stored).sorted())),
             ])
         }
-        let records = self.dialect.records("$1", [("day", .text), ("principal", .text), ("groups", .text)])
-        let union: String
-        switch self.dialect {
-        case .postgres:
-            union = """
-                (SELECT coalesce(jsonb_agg(DISTINCT name), '[]') FROM jsonb_array_elements(
-                    principal_groups.groups || excluded.groups) AS name)
-                """
-        case .sqlite:
-            union = """
-                (SELECT json_group_array(value) FROM (
-                    SELECT value FROM json_each(principal_groups.groups)
-                    UNION SELECT value FROM json_each(excluded.groups)))
-                """
-        }
-        _ = try session.rows(
-            """
-            INSERT INTO principal_groups (day, principal, groups)
-            SELECT day, principal, \(self.dialect.json("groups")) FROM \(records) WHERE true
-            ON CONFLICT (day, principal) DO UPDATE SET groups = \(union)
-            """, [JSONValue.array(rows).text()])
+        return BookingStep(SQLStatement(self.sql.noteGroups, [JSONValue.array(rows).text()]))
     }
 
     package func ledgerName() async throws -> String {
@@ -219,6 +191,22 @@ extension SpendStore where Self: SQLStore {
             return try session.rows("SELECT value FROM kv WHERE key = 'spend:ledger'", [])[0][0] ?? ""
         }
     }
+}
+
+/// A part of a booking, and what becomes of what it finds.
+private struct BookingStep {
+    let statement: SQLStatement
+    let read: (SQLRows, inout SpendBooking) -> Void
+
+    init(_ statement: SQLStatement, _ read: @escaping (SQLRows, inout SpendBooking) -> Void = { _, _ in }) {
+        self.statement = statement
+        self.read = read
+    }
+}
+
+extension SpendEntry {
+    /// Whether it is not known yet which of its groups' pools pays.
+    fileprivate var isUndecided: Bool { self.pool == nil && !self.undecidedPools.isEmpty }
 }
 
 /// Whose counter, and of which period.
@@ -248,10 +236,7 @@ private struct DailyKey: Hashable, Comparable {
 }
 
 private struct DailySum {
-    static let columns = [
-        "requests", "input", "output", "cache_write_5m", "cache_write_1h", "cache_read", "web_searches", "nanodollars",
-    ]
-
+    /// As `SpendSQL.dailySums` names them.
     var values = [Int64](repeating: 0, count: 8)
 
     mutating func add(_ entry: SpendEntry) {

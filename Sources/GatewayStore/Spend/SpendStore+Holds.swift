@@ -41,12 +41,11 @@ extension SpendStore where Self: SQLStore {
 
     package func releaseHolds(_ ids: [String]) async throws {
         guard !ids.isEmpty else { return }
-        try await self.transaction(timeout: .seconds(5)) { try self.removeHolds(ids, $0) }
+        try await self.transaction(timeout: .seconds(5)) { _ = try $0.rows(self.removingHolds(ids)) }
     }
 
-    func removeHolds(_ ids: [String], _ session: any SQLSession) throws {
-        _ = try session.rows(
-            "DELETE FROM spend_holds WHERE id IN \(self.dialect.list("$1"))", [JSONValue.texts(ids)])
+    func removingHolds(_ ids: [String]) -> SQLStatement {
+        SQLStatement(self.sql.endHolds, [JSONValue.texts(ids)])
     }
 
     package func extendHolds(_ ids: [String], to end: Timestamp) async throws {

@@ -31,53 +31,29 @@ extension SpendStore where Self: SQLStore {
         }
     }
 
-    /// One statement, however many callers wait for its answer, so that all of it is seen at one moment: what a booking
-    /// moves from the holds to the counters is seen once.
     func state(
         principals: [String], groups: [String], includesHolds: Bool = false, now: Timestamp, _ session: any SQLSession,
     ) throws -> SpendState {
+        let question = SpendQuestion(principals: principals, groups: groups)
+        return self.state(question, try session.rows(self.asking(question, includesHolds: includesHolds, now: now)))
+    }
+
+    /// One statement, however many callers wait for its answer, so that all of it is seen at one moment: what a booking
+    /// moves from the holds to the counters is seen once.
+    func asking(_ question: SpendQuestion, includesHolds: Bool = false, now: Timestamp) -> SQLStatement {
         let periods = SpendPeriod.allCases.map { $0.key(at: now) }
-        let dialect = self.dialect
-        // Every column of the three parts is text, so that they fit under each other.
-        let columns = [
-            "id", "scope_type", "scope_id", "period", "CAST(amount AS text)",
-            "CAST(pooled_limit_enabled AS text)", "CAST(pooled_monthly_credit_limit AS text)",
-            "CAST(\(dialect.milliseconds("created_at")) AS text)",
-            "CAST(\(dialect.milliseconds("updated_at")) AS text)",
-        ].joined(separator: ", ")
-        let nothing = "NULL, NULL, NULL, NULL, NULL, NULL"
-        let holds = """
-            UNION ALL
-            SELECT 'held', principal, '', CAST(sum(nanodollars) AS text), \(nothing)
-            FROM spend_holds WHERE principal IN \(dialect.list("$1")) GROUP BY principal
-            UNION ALL
-            SELECT 'held-pool', pool, '', CAST(sum(nanodollars) AS text), \(nothing)
-            FROM spend_holds WHERE pool IN \(dialect.list("$2")) GROUP BY pool
-            """
-        let sql = """
-            SELECT 'limit', \(columns) FROM spend_limits WHERE scope_type = 'organization'
-                OR (scope_type = 'user' AND scope_id IN \(dialect.list("$1")))
-                OR (scope_type = 'rbac_group' AND scope_id IN \(dialect.list("$2")))
-            UNION ALL
-            SELECT 'spend', principal, period, CAST(nanodollars AS text), \(nothing)
-            FROM spend WHERE principal IN \(dialect.list("$1")) AND period IN \(dialect.list("$3"))
-            UNION ALL
-            SELECT 'pool', rbac_group_id, period, CAST(nanodollars AS text), \(nothing)
-            FROM pooled_spend WHERE rbac_group_id IN \(dialect.list("$2")) AND period = $4
-            UNION ALL
-            SELECT 'raise', principal, period, CAST(granted AS text), CAST(expires_at AS text),
-                NULL, NULL, NULL, NULL, NULL
-            FROM spend_limit_requests WHERE principal IN \(dialect.list("$1")) AND status = 'approved'
-                AND expires_at > \(dialect.integer("$5"))
-            \(includesHolds ? holds : "")
-            """
-        let (people, teams) = (StoredNames(principals), StoredNames(groups))
-        let rows = try session.rows(
-            sql,
+        let (people, teams) = (StoredNames(question.principals), StoredNames(question.groups))
+        return SQLStatement(
+            includesHolds ? self.sql.readWithHolds : self.sql.read,
             [
                 JSONValue.texts(people.asked), JSONValue.texts(teams.asked), JSONValue.texts(periods),
                 SpendPeriod.monthly.key(at: now), String(now.milliseconds),
             ])
+    }
+
+    /// What the rows say that `asking` brought.
+    func state(_ question: SpendQuestion, _ rows: SQLRows) -> SpendState {
+        let (people, teams) = (StoredNames(question.principals), StoredNames(question.groups))
         var state = SpendState()
         for row in rows {
             guard row[0] != "limit" else {

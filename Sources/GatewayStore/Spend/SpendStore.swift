@@ -8,10 +8,13 @@ package import GatewayCore
 package protocol SpendStore: Sendable {
     /// Books entries and notes sightings in one transaction. Entries that are booked already are left alone.
     ///
-    /// - Parameter question: What to read behind that; costs less than asking for it separately.
+    /// - Parameters:
+    ///   - question: What to read behind that; costs less than asking for it separately.
+    ///   - mayRepeat: Whether some of them may well be booked already. New ones cost less when that is not expected.
     @discardableResult
     func book(
-        _ entries: [SpendEntry], _ sightings: [PrincipalSighting], asking question: SpendQuestion?, now: Timestamp,
+        _ entries: [SpendEntry], _ sightings: [PrincipalSighting], asking question: SpendQuestion?, mayRepeat: Bool,
+        now: Timestamp,
     ) async throws -> SpendBooking
 
     /// Limits that may concern those callers, and what they and their groups' pools have spent at `now`.
@@ -89,10 +92,11 @@ package protocol SpendStore: Sendable {
 
 extension SpendStore {
     @discardableResult
-    package func book(_ entries: [SpendEntry], _ sightings: [PrincipalSighting], now: Timestamp) async throws
-        -> SpendBooking
-    {
-        try await self.book(entries, sightings, asking: nil, now: now)
+    package func book(
+        _ entries: [SpendEntry], _ sightings: [PrincipalSighting], asking question: SpendQuestion? = nil,
+        now: Timestamp,
+    ) async throws -> SpendBooking {
+        try await self.book(entries, sightings, asking: question, mayRepeat: false, now: now)
     }
 }
 

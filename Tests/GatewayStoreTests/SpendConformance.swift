@@ -1063,6 +1063,22 @@ struct PostgresSpendTests {
         }
     }
 
+    /// Fails where members of a list are compared with every row of the table.
+    @Test("looks the members of a list up in an index")
+    func usesIndexes() async throws {
+        try await TestStores.withPostgres { store, schema in
+            try await TestStores.psql(
+                """
+                INSERT INTO \(schema).rate_usage SELECT 'u' || n, n % 2, 'r' || n % 4, 1, 1, 1, 1
+                FROM generate_series(1, 20000) AS n; ANALYZE \(schema).rate_usage
+                """)
+            let isOne = store.dialect.isOne(of: #"'["u1", "u2"]'"#)
+            let plan = try await SpendConformance.rows(
+                store, "EXPLAIN SELECT * FROM rate_usage WHERE principal \(isOne) AND minute >= 0")
+            #expect(plan.contains { $0.contains("Index Cond: ") && $0.contains("principal = ANY") }, "\(plan)")
+        }
+    }
+
     // MARK: One exchange
 
     private static let tables = ["spend", "pooled_spend", "spend_ledger", "spend_daily", "principal_emails"]

@@ -66,7 +66,7 @@ extension RateStore where Self: SQLStore {
                 SELECT principal, minute, sum(requests), sum(tokens),
                     sum(CASE WHEN seen_at > \(self.dialect.integer("$3")) THEN running ELSE 0 END)
                 FROM rate_usage
-                WHERE principal IN \(self.dialect.list("$1")) AND replica <> $2
+                WHERE principal \(self.dialect.isOne(of: "$1")) AND replica <> $2
                     AND minute >= \(self.dialect.integer("$4"))
                 GROUP BY principal, minute
                 """,

@@ -13,11 +13,12 @@ package enum SQLDialect: Sendable {
         case integer
     }
 
-    /// A set of texts, given as a JSON array: `name IN \(…)`.
-    func list(_ parameter: String) -> String {
+    /// `name \(…)`: whether it is one of some texts, given as a JSON array. PostgreSQL looks an array's members up in an
+    /// index; a subquery it may as well compare with every row.
+    func isOne(of parameter: String) -> String {
         switch self {
-        case .postgres: "(SELECT json_array_elements_text(CAST(\(parameter) AS json)))"
-        case .sqlite: "(SELECT value FROM json_each(\(parameter)))"
+        case .postgres: "= ANY (ARRAY(SELECT json_array_elements_text(CAST(\(parameter) AS json))))"
+        case .sqlite: "IN (SELECT value FROM json_each(\(parameter)))"
         }
     }
 

@@ -49,7 +49,7 @@ struct SpendSQL: Sendable {
         self.addDays = Self.addDays(dialect)
         self.notePeople = Self.notePeople(dialect)
         self.noteGroups = Self.noteGroups(dialect)
-        self.endHolds = "DELETE FROM spend_holds WHERE id IN \(dialect.list("$1"))"
+        self.endHolds = "DELETE FROM spend_holds WHERE id \(dialect.isOne(of: "$1"))"
         self.read = Self.read(dialect)
         self.readWithHolds = Self.read(dialect) + Self.holds(dialect)
     }
@@ -145,18 +145,18 @@ struct SpendSQL: Sendable {
         ].joined(separator: ", ")
         return """
             SELECT 'limit', \(columns) FROM spend_limits WHERE scope_type = 'organization'
-                OR (scope_type = 'user' AND scope_id IN \(dialect.list("$1")))
-                OR (scope_type = 'rbac_group' AND scope_id IN \(dialect.list("$2")))
+                OR (scope_type = 'user' AND scope_id \(dialect.isOne(of: "$1")))
+                OR (scope_type = 'rbac_group' AND scope_id \(dialect.isOne(of: "$2")))
             UNION ALL
             SELECT 'spend', principal, period, CAST(nanodollars AS text), \(self.nothing)
-            FROM spend WHERE principal IN \(dialect.list("$1")) AND period IN \(dialect.list("$3"))
+            FROM spend WHERE principal \(dialect.isOne(of: "$1")) AND period \(dialect.isOne(of: "$3"))
             UNION ALL
             SELECT 'pool', rbac_group_id, period, CAST(nanodollars AS text), \(self.nothing)
-            FROM pooled_spend WHERE rbac_group_id IN \(dialect.list("$2")) AND period = $4
+            FROM pooled_spend WHERE rbac_group_id \(dialect.isOne(of: "$2")) AND period = $4
             UNION ALL
             SELECT 'raise', principal, period, CAST(granted AS text), CAST(expires_at AS text),
                 NULL, NULL, NULL, NULL, NULL
-            FROM spend_limit_requests WHERE principal IN \(dialect.list("$1")) AND status = 'approved'
+            FROM spend_limit_requests WHERE principal \(dialect.isOne(of: "$1")) AND status = 'approved'
                 AND expires_at > \(dialect.integer("$5"))
             """
     }
@@ -166,10 +166,10 @@ struct SpendSQL: Sendable {
 
         UNION ALL
         SELECT 'held', principal, '', CAST(sum(nanodollars) AS text), \(self.nothing)
-        FROM spend_holds WHERE principal IN \(dialect.list("$1")) GROUP BY principal
+        FROM spend_holds WHERE principal \(dialect.isOne(of: "$1")) GROUP BY principal
         UNION ALL
         SELECT 'held-pool', pool, '', CAST(sum(nanodollars) AS text), \(self.nothing)
-        FROM spend_holds WHERE pool IN \(dialect.list("$2")) GROUP BY pool
+        FROM spend_holds WHERE pool \(dialect.isOne(of: "$2")) GROUP BY pool
         """
     }
 }

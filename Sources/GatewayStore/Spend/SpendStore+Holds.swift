@@ -54,7 +54,7 @@ extension SpendStore where Self: SQLStore {
             _ = try session.rows(
                 """
                 UPDATE spend_holds SET expires_at = \(self.dialect.integer("$2"))
-                WHERE id IN \(self.dialect.list("$1"))
+                WHERE id \(self.dialect.isOne(of: "$1"))
                 """, [JSONValue.texts(ids), String(end.milliseconds)])
         }
     }

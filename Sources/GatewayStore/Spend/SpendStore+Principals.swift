@@ -78,7 +78,7 @@ extension SpendStore where Self: SQLStore {
             let rows = try session.rows(
                 """
                 SELECT principal, email, name, groups FROM principal_emails
-                WHERE principal IN \(self.dialect.list("$1"))
+                WHERE principal \(self.dialect.isOne(of: "$1"))
                 """, [JSONValue.texts(names.asked)])
             var found: [String: PrincipalIdentity] = [:]
             for row in rows {

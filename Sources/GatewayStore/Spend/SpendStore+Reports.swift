@@ -43,7 +43,7 @@ extension SpendStore where Self: SQLStore {
             ("principal", query.principals), ("model", query.models), ("upstream", query.upstreams),
         ] where !wanted.isEmpty {
             let names = JSONValue.texts(StoredNames(wanted).asked)
-            conditions.append("sums.\(column) IN \(dialect.list(parameter(names)))")
+            conditions.append("sums.\(column) \(dialect.isOne(of: parameter(names)))")
         }
         if query.by.contains(.group) || !query.groups.isEmpty {
             let groups = StoredNames(query.groups).asked
@@ -56,11 +56,11 @@ extension SpendStore where Self: SQLStore {
             if query.by.contains(.group) {
                 from += " LEFT JOIN \(dialect == .postgres ? "LATERAL " : "")\(member) ON true"
                 if !query.groups.isEmpty {
-                    conditions.append("\(name) IN \(dialect.list(parameter(JSONValue.texts(groups))))")
+                    conditions.append("\(name) \(dialect.isOne(of: parameter(JSONValue.texts(groups))))")
                 }
             } else {
-                let wanted = dialect.list(parameter(JSONValue.texts(groups)))
-                conditions.append("EXISTS (SELECT 1 FROM \(member) WHERE \(name) IN \(wanted))")
+                let isWanted = dialect.isOne(of: parameter(JSONValue.texts(groups)))
+                conditions.append("EXISTS (SELECT 1 FROM \(member) WHERE \(name) \(isWanted))")
             }
         }
         let keys = query.by.map { dimension -> String in

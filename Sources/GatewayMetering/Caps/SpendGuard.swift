@@ -14,9 +14,10 @@ package final class SpendGuard: Sendable {
     private static let patience = Duration.seconds(2)
     private static let probeInterval = Duration.milliseconds(500)
     /// How long an answer serves under heavy load.
-    package static let freshness = Duration.milliseconds(40)
-    /// From this age on the next one is asked for, so that under load nobody waits for it.
-    private static let renewalAge = Duration.milliseconds(30)
+    package static let freshness = Duration.milliseconds(60)
+    /// From this age on the next one is asked for, so that under load nobody waits for it. Bookings bring new ones more
+    /// often than that.
+    private static let renewalAge = Duration.milliseconds(50)
     private static let maximumReadings = 10_000
 
     private struct Waiting {

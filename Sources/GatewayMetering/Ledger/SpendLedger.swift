@@ -12,7 +12,7 @@ package final class SpendLedger: Sendable {
     /// How long answers are gathered before a write that follows a pause.
     private static let window = Duration.milliseconds(3)
     /// Writes do not begin more often than this, whatever the load.
-    private static let pace = Duration.milliseconds(20)
+    private static let pace = Duration.milliseconds(40)
     /// Answers that are one entry at most.
     private static let mergeLimit = 1000
     /// A write that takes longer is taken for an outage: what it holds is put on the disk meanwhile.

@@ -141,11 +141,15 @@ extension AuditSink {
     package func gathering() -> (any AuditGathering)? { nil }
 }
 
-/// Takes the events of one thread, and hands them on together.
-package protocol AuditGathering: AnyObject {
-    func record(_ event: AuditEvent)
+/// Takes what one thread has many of, and hands it on together.
+package protocol Gathering: AnyObject {
     /// Hands on what has been gathered.
     func flush()
+}
+
+/// Takes the events of one thread.
+package protocol AuditGathering: Gathering {
+    func record(_ event: AuditEvent)
 }
 
 extension Optional where Wrapped == String {

@@ -65,6 +65,12 @@ package final class SpendControl: Sendable {
 
     // MARK: Before
 
+    /// Whether the developer may begin a request, as far as one thread remembers; `nil` when it has to be asked for.
+    package func recall(_ memory: SpendMemory, requestID: RequestID) -> SpendVerdict? {
+        guard let reading = memory.reading, self.services.guardian.isRecent(reading) else { return nil }
+        return self.verdict(SpendCaller(memory.principal), reading, requestID: requestID)
+    }
+
     /// Whether the developer may begin a request.
     ///
     /// - Parameters:
@@ -75,9 +81,6 @@ package final class SpendControl: Sendable {
         _ done: @escaping @Sendable (SpendVerdict) -> Void,
     ) -> SpendVerdict? {
         let caller = SpendCaller(principal)
-        if let reading = memory?.reading, self.services.guardian.isRecent(reading) {
-            return self.verdict(caller, reading, requestID: requestID)
-        }
         let answer = self.services.guardian.read(caller) { reading in
             done(self.verdict(caller, reading, requestID: requestID))
         }
@@ -104,6 +107,22 @@ package final class SpendControl: Sendable {
         }
         if case .blocked(let refusal) = verdict { self.audit.record(refusal.audit) }
         return verdict
+    }
+
+    /// Takes the request's share of what is left where that is plain: neither pools nor exact reservations, and far from a
+    /// limit; `nil` where it is not.
+    package func reserve(_ allowance: SpendAllowance, worstCase: Money) -> SpendGrant? {
+        guard !self.isExact || allowance.caps.isEmpty, allowance.pools.isEmpty, let exposure = allowance.exposure,
+            let standing = allowance.standing,
+            case .taken(let share) = self.services.exposure.take(
+                worstCase, principal: exposure, remaining: allowance.remaining, pool: nil)
+        else { return nil }
+        // Once the share is counted: requests that ended since the check may have been booked.
+        guard standing.isCurrent else {
+            self.services.exposure.release(share)
+            return nil
+        }
+        return SpendGrant(share: share)
     }
 
     /// Takes the request's share of what is left. Near a limit it waits for running requests to end, and may then find
@@ -241,6 +260,29 @@ package final class SpendControl: Sendable {
         self.onRecord?(entry)
         if self.billingGroupTag != nil { self.report(entry, usage, hasUsage: hasUsage, billing: billing) }
         self.services.ledger.record(entry)
+    }
+
+    /// The same for an answer of which only the books have to be told, with others of its thread.
+    ///
+    /// - Parameter entry: Makes one of it.
+    /// - Returns: False where somebody else has to be told too, and nothing was done.
+    package func gather(
+        _ gathering: SpendGathering, _ principal: Principal, _ source: SpendSource, _ amounts: SpendEntry.Amounts,
+        at: Timestamp, _ grant: SpendGrant?, requestID: RequestID, entry: () -> SpendEntry,
+    ) -> Bool {
+        guard self.onRecord == nil, self.billingGroupTag == nil, let grant, let share = grant.share, grant.hold == nil,
+            grant.undecided.isEmpty
+        else { return false }
+        self.services.exposure.settle(share, amounts.amount)
+        gathering.record(
+            self.services.ledger, principal, source, amounts, at: at, pool: grant.pool, requestID: requestID
+        ) {
+            var entry = entry()
+            entry.pool = grant.pool
+            entry.isExposed = true
+            return entry
+        }
+        return true
     }
 
     private func report(_ entry: SpendEntry, _ usage: TokenUsage, hasUsage: Bool, billing: BillingTag) {

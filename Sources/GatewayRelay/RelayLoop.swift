@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import GatewayCore
+internal import GatewayMetering
 internal import NIOCore
 internal import Synchronization
 
@@ -23,6 +24,8 @@ final class RelayLoop {
     private var clock: RepeatedTask?
     /// Takes audit events until the end of a turn.
     private var gathering: (any AuditGathering)?
+    /// Takes metered answers as long.
+    let spending = SpendGathering()
 
     init(loop: PollLoop, services: RelayServices, serving: RelayServing, departure: Departure) {
         self.departure = departure
@@ -31,6 +34,7 @@ final class RelayLoop {
         self.current = RelayGeneration(serving, loop: loop)
         self.gathering = services.gathering()
         if let gathering { loop.gatherings.append(gathering) }
+        loop.gatherings.append(self.spending)
         self.startClock()
     }
 
@@ -104,7 +108,8 @@ final class RelayLoop {
         self.current.retire()
         self.clock?.cancel()
         self.gathering?.flush()
-        self.loop.gatherings.removeAll { $0 === self.gathering }
+        self.spending.flush()
+        self.loop.gatherings.removeAll { $0 === self.gathering || $0 === self.spending }
         self.gathering = nil
     }
 }

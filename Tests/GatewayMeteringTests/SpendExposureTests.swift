@@ -485,26 +485,146 @@ struct SpendNearLimitTests {
         }
     }
 
+    @Test("reserves at once only where nothing has to be asked or waited for")
+    func reservesAtOnce() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            try await shop.put(.user("u"), .daily, 100)
+            let control = self.control(shop, shop.ledger(nil))
+            var allowance = try await self.allowance(control, self.developer)
+            let first = try #require(control.reserve(allowance, worstCase: Money(cents: 100)))
+            #expect(first.pool == nil && first.share != nil)
+            // Nothing is left beyond what the first may cost: the next one waits.
+            #expect(control.reserve(allowance, worstCase: Money(cents: 1)) == nil)
+            control.release(first)
+            let second = try #require(control.reserve(allowance, worstCase: Money(cents: 1)))
+            control.release(second)
+            // Something else is known since.
+            shop.guardian.forget()
+            #expect(control.reserve(allowance, worstCase: Money(cents: 1)) == nil)
+            allowance = try await self.allowance(control, self.developer)
+            let third = try #require(
+                control.reserve(allowance, worstCase: Money(cents: 100)), "what was tried for nothing is still counted")
+            control.release(third)
+            // Which of several pools pays depends on the request.
+            try await shop.put(.group("g"), .monthly, nil, pool: 100)
+            shop.guardian.forget()
+            let member = Principal(subject: "u", groups: ["g"])
+            allowance = try await self.allowance(control, member)
+            #expect(control.reserve(allowance, worstCase: Money(cents: 1)) == nil)
+            #expect(control.reserve(.unchecked, worstCase: Money(cents: 1)) == nil)
+        }
+    }
+
+    @Test("books answers of one thread together, each once, when the thread hands them on")
+    func gathers() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            try await shop.put(.user("u"), .daily, 1_000_000)
+            let ledger = shop.ledger(nil)
+            let control = self.control(shop, ledger)
+            let gathering = SpendGathering()
+            let other = Principal(subject: "v")
+            let sources = ["m", "n"].map { control.source(upstream: "up", upstreamModel: $0, modelID: $0) }
+            let start = Timestamp(milliseconds: Timestamp.now.milliseconds / 60_000 * 60_000)
+            func answer(_ principal: Principal, _ source: SpendSource, _ cents: Int64, after seconds: Double = 0)
+                async throws -> String
+            {
+                let (id, at) = (RequestID(), start.advanced(bySeconds: seconds))
+                let allowance = try await self.allowance(control, principal)
+                let grant = try #require(control.reserve(allowance, worstCase: .zero))
+                var amounts = SpendEntry.Amounts()
+                (amounts.input, amounts.output, amounts.amount) = (10, 1, Money(cents: cents))
+                let isGathered = control.gather(
+                    gathering, principal, source, amounts, at: at, grant, requestID: id
+                ) {
+                    var entry = SpendEntry(
+                        at: at, principal: principal.subject, requestID: id.description, model: source.modelID,
+                        upstream: source.upstream, upstreamModel: source.upstreamModel, amount: .zero)
+                    entry.amounts = amounts
+                    return entry
+                }
+                #expect(isGathered)
+                return id.description
+            }
+            var ids: [String] = []
+            for index in 0..<100 {
+                ids.append(try await answer(self.developer, sources[0], 1, after: Double(index % 50)))
+            }
+            _ = try await answer(self.developer, sources[1], 7)
+            _ = try await answer(other, sources[0], 20)
+            _ = try await answer(self.developer, sources[0], 400, after: 60)
+            #expect(try await shop.spend("u") == 0, "something is booked before it was handed on")
+            gathering.flush()
+            gathering.flush()
+            await ledger.flush(within: .seconds(10))
+            #expect(try await shop.spend("u") == 507 * Money.perCent)
+            #expect(try await shop.spend("v") == 20 * Money.perCent)
+            let rows = try await shop.store.real.reading(timeout: .seconds(5)) { session in
+                try session.rows(
+                    """
+                    SELECT principal, model, requests, input, output, nanodollars / 10000000, request_ids
+                    FROM spend_ledger ORDER BY nanodollars
+                    """, [])
+            }
+            #expect(
+                rows.map { $0[..<6].map { $0 ?? "-" }.joined(separator: " ") } == [
+                    "u n 1 10 1 7", "v m 1 10 1 20", "u m 100 1000 100 100", "u m 1 10 1 400",
+                ])
+            #expect(rows[2][6] == ids.prefix(SpendEntry.listedRequests).joined(separator: " "))
+            // Nothing is counted that is booked: with nothing running, one request passes whatever it costs.
+            let allowance = try await self.allowance(control, self.developer)
+            let grant = try #require(control.reserve(allowance, worstCase: Money(cents: 10_000_000)))
+            control.release(grant)
+        }
+    }
+
+    @Test("gathers no answer of which somebody else is to be told")
+    func gathersOnlyPlainAnswers() async throws {
+        try await SpendWorkshop.with { shop async throws in
+            let gathering = SpendGathering()
+            func isGathered(_ control: SpendControl, _ grant: SpendGrant?) -> Bool {
+                control.gather(
+                    gathering, self.developer, control.source(upstream: "up", upstreamModel: "m", modelID: "m"),
+                    SpendEntry.Amounts(), at: .now, grant, requestID: RequestID()
+                ) { SpendWorkshop.entry("u", 0) }
+            }
+            let plain = self.control(shop, shop.ledger(nil))
+            let tagged = self.control(shop, shop.ledger(nil), tag: "team")
+            let share = try #require(
+                plain.reserve(try await self.allowance(plain, self.developer), worstCase: .zero)?.share)
+            #expect(!isGathered(plain, nil))
+            #expect(!isGathered(plain, SpendGrant()))
+            #expect(!isGathered(plain, SpendGrant(undecided: ["g"], share: share)))
+            #expect(!isGathered(plain, SpendGrant(share: share, hold: "h")))
+            #expect(!isGathered(tagged, SpendGrant(share: share)))
+            #expect(isGathered(plain, SpendGrant(share: share)))
+            gathering.flush()
+        }
+    }
+
     @Test("lets nobody begin by what was known before a limit changed")
     func remembersWhatIsKnown() async throws {
         try await SpendWorkshop.with { shop async throws in
             try await shop.put(.user("u"), .daily, 100)
             let control = self.control(shop, shop.ledger(nil))
             let memory = SpendMemory(self.developer)
-            var isAllowed = false
-            for _ in 0..<1000 where !isAllowed {
+            func check() -> SpendVerdict? {
+                control.recall(memory, requestID: RequestID())
+                    ?? control.check(self.developer, memory, requestID: RequestID(), { _ in })
+            }
+            #expect(control.recall(memory, requestID: RequestID()) == nil, "nothing is known yet")
+            var isRecalled = false
+            for _ in 0..<1000 where !isRecalled {
                 // So many checks in so short a time make a reading serve for long.
                 for _ in 0..<200 {
-                    guard case .allowed? = control.check(self.developer, memory, requestID: RequestID(), { _ in })
-                    else { break }
-                    isAllowed = true
+                    guard case .allowed? = check() else { break }
+                    if case .allowed? = control.recall(memory, requestID: RequestID()) { isRecalled = true }
                 }
-                if !isAllowed { try await Task.sleep(for: .microseconds(200)) }
+                if !isRecalled { try await Task.sleep(for: .microseconds(200)) }
             }
-            #expect(isAllowed)
+            #expect(isRecalled)
             try await shop.put(.user("u"), .daily, 0)
             shop.guardian.forget()
-            if case .allowed? = control.check(self.developer, memory, requestID: RequestID(), { _ in }) {
+            if case .allowed? = check() {
                 Issue.record("an old limit let a request begin")
             }
             guard case .blocked = await self.check(control, self.developer) else {

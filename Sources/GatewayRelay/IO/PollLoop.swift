@@ -64,7 +64,7 @@ package final class PollLoop: EventLoop, @unchecked Sendable {
     private(set) var eventTime = NIODeadline.now()
     let sends: SendBatch
     /// What is handed on at the end of each turn.
-    var gatherings: [any AuditGathering] = []
+    var gatherings: [any Gathering] = []
     private var readBuffer = ByteBufferAllocator().buffer(capacity: PollLoop.readSize)
 
     /// - Parameter gathersSends: Whether small sends are made together, where the system can.

@@ -172,12 +172,16 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
             self.decide()
             return
         }
-        self.ticket = SpendTicket(control, self.caller.principal, self.requestID)
-        // Whoever may not spend is told so whatever the request says.
-        let bound = NIOLoopBound(self, eventLoop: self.connection.loop.loop)
         let principal = self.caller.principal
-        let known = control.check(principal, self.generation.memory(of: principal), requestID: self.requestID) {
-            verdict in
+        self.ticket = SpendTicket(control, self.connection.loop.spending, principal, self.requestID)
+        // Whoever may not spend is told so whatever the request says.
+        let memory = self.generation.memory(of: principal)
+        if let verdict = control.recall(memory, requestID: self.requestID) {
+            self.checked(verdict)
+            return
+        }
+        let bound = NIOLoopBound(self, eventLoop: self.connection.loop.loop)
+        let known = control.check(principal, memory, requestID: self.requestID) { verdict in
             bound.eventLoop.execute { bound.value.checked(verdict) }
         }
         if let known { self.checked(known) }
@@ -297,6 +301,10 @@ final class InferenceExchange: DeadlineQueue.Entry, UpstreamDelegate {
                     promptTokens: ticket.longestPrompt, maximumOutput: self.maximumOutput ?? Self.assumedOutput, price))
             // Exact mode cannot tell which upstream will answer.
             if !control.isExact { break }
+        }
+        if let grant = control.reserve(ticket.allowance, worstCase: worstCase) {
+            self.reserved(.granted(grant))
+            return
         }
         var group: String?
         if case .group(let name) = ticket.billing { group = name }

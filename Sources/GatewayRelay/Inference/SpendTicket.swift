@@ -15,6 +15,7 @@ final class SpendTicket {
     }
 
     let control: SpendControl
+    private let gathering: SpendGathering
     private let principal: Principal
     private let requestID: RequestID
     private let started = Timestamp.now
@@ -33,7 +34,8 @@ final class SpendTicket {
     private var state = State.open
     private var meter = UsageMeter(.json)
 
-    init(_ control: SpendControl, _ principal: Principal, _ requestID: RequestID) {
+    init(_ control: SpendControl, _ gathering: SpendGathering, _ principal: Principal, _ requestID: RequestID) {
+        self.gathering = gathering
         self.control = control
         self.principal = principal
         self.requestID = requestID
@@ -102,15 +104,26 @@ final class SpendTicket {
         guard let source else { return }
         var usage = reading.usage
         usage.input = input
+        var amounts = SpendEntry.Amounts()
+        (amounts.input, amounts.output, amounts.cacheRead) = (usage.input, usage.output, usage.cacheRead)
+        (amounts.cacheWrite5m, amounts.cacheWrite1h) = (usage.cacheWrite5m, usage.cacheWrite1h)
+        amounts.webSearches = usage.webSearches
+        amounts.estimates = reading.knowsInput && reading.knowsOutput ? 0 : 1
+        amounts.amount = self.control.pricer.cost(usage, source.price)
+        let isGathered = self.control.gather(
+            self.gathering, self.principal, source, amounts, at: self.started, self.grant, requestID: self.requestID
+        ) { self.entry(source, amounts) }
+        if isGathered { return }
+        var entry = self.entry(source, amounts)
+        if case .group(let name) = self.billing { entry.billingGroup = name }
+        self.control.record(&entry, self.grant, usage, hasUsage: reading.knowsInput, billing: self.billing)
+    }
+
+    private func entry(_ source: SpendSource, _ amounts: SpendEntry.Amounts) -> SpendEntry {
         var entry = SpendEntry(
             at: self.started, principal: self.principal.subject, requestID: self.requestID.description,
-            model: self.model, upstream: source.upstream,
-            upstreamModel: source.upstreamModel, amount: self.control.pricer.cost(usage, source.price))
-        if case .group(let name) = self.billing { entry.billingGroup = name }
-        (entry.input, entry.output, entry.cacheRead) = (usage.input, usage.output, usage.cacheRead)
-        (entry.cacheWrite5m, entry.cacheWrite1h) = (usage.cacheWrite5m, usage.cacheWrite1h)
-        entry.webSearches = usage.webSearches
-        entry.estimates = reading.knowsInput && reading.knowsOutput ? 0 : 1
-        self.control.record(&entry, self.grant, usage, hasUsage: reading.knowsInput, billing: self.billing)
+            model: self.model, upstream: source.upstream, upstreamModel: source.upstreamModel, amount: .zero)
+        entry.amounts = amounts
+        return entry
     }
 }

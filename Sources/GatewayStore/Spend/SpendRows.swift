@@ -69,9 +69,11 @@ extension SpendEntry {
         return Int(truncatingIfNeeded: hash.value)
     }
 
+    package func isOfMinute(of time: Timestamp) -> Bool { self.at.milliseconds / 60_000 == time.milliseconds / 60_000 }
+
     /// Whether two entries with a kind can be one.
     package func isLike(_ other: SpendEntry) -> Bool {
-        self.at.milliseconds / 60_000 == other.at.milliseconds / 60_000 && self.isExposed == other.isExposed
+        self.isOfMinute(of: other.at) && self.isExposed == other.isExposed
             && self.principal == other.principal && self.model == other.model && self.upstream == other.upstream
             && self.upstreamModel == other.upstreamModel && self.billingGroup == other.billingGroup
             && self.pool == other.pool
@@ -88,22 +90,64 @@ extension SpendEntry {
 
     /// Takes in another entry that is like it and has not been handed in yet.
     package mutating func merge(_ other: SpendEntry) {
-        self.at = min(self.at, other.at)
         self.requests += other.requests
         let room = Self.listedRequests - self.requestIDs.count
         if room > 0 { self.requestIDs += other.requestIDs.prefix(room) }
+        self.add(other.amounts, at: other.at)
+    }
+
+    /// What makes one answer more or less than another that is like it.
+    package struct Amounts: Sendable, Equatable {
+        package var input = 0
+        package var output = 0
+        package var cacheWrite5m = 0
+        package var cacheWrite1h = 0
+        package var cacheRead = 0
+        package var webSearches = 0
+        package var estimates = 0
+        package var amount = Money.zero
+
+        package init() {}
+    }
+
+    package var amounts: Amounts {
+        get {
+            var amounts = Amounts()
+            (amounts.input, amounts.output, amounts.cacheRead) = (self.input, self.output, self.cacheRead)
+            (amounts.cacheWrite5m, amounts.cacheWrite1h) = (self.cacheWrite5m, self.cacheWrite1h)
+            (amounts.webSearches, amounts.estimates) = (self.webSearches, self.estimates)
+            amounts.amount = self.amount
+            return amounts
+        }
+        set {
+            (self.input, self.output, self.cacheRead) = (newValue.input, newValue.output, newValue.cacheRead)
+            (self.cacheWrite5m, self.cacheWrite1h) = (newValue.cacheWrite5m, newValue.cacheWrite1h)
+            (self.webSearches, self.estimates) = (newValue.webSearches, newValue.estimates)
+            self.amount = newValue.amount
+        }
+    }
+
+    /// Takes in one answer more that is like it.
+    package mutating func add(_ amounts: Amounts, at: Timestamp, requestID: String) {
+        self.requests += 1
+        if self.requestIDs.count < Self.listedRequests { self.requestIDs.append(requestID) }
+        self.add(amounts, at: at)
+    }
+
+    private mutating func add(_ amounts: Amounts, at: Timestamp) {
         func add(_ sum: inout Int, _ value: Int) {
             let (result, overflow) = sum.addingReportingOverflow(value)
             sum = overflow ? .max : result
         }
-        add(&self.input, other.input)
-        add(&self.output, other.output)
-        add(&self.cacheWrite5m, other.cacheWrite5m)
-        add(&self.cacheWrite1h, other.cacheWrite1h)
-        add(&self.cacheRead, other.cacheRead)
-        add(&self.webSearches, other.webSearches)
-        add(&self.estimates, other.estimates)
-        self.amount += other.amount
+        self.at = min(self.at, at)
+        add(&self.input, amounts.input)
+        add(&self.output, amounts.output)
+        add(&self.cacheWrite5m, amounts.cacheWrite5m)
+        add(&self.cacheWrite1h, amounts.cacheWrite1h)
+        add(&self.cacheRead, amounts.cacheRead)
+        add(&self.webSearches, amounts.webSearches)
+        add(&self.estimates, amounts.estimates)
+        self.amount += amounts.amount
     }
 
     /// One line of the journal.

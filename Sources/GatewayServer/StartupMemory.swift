@@ -38,10 +38,14 @@ enum StartupMemory {
         }
     #endif
 
-    /// The addresses of a line of `/proc/self/maps`, if they hold the program's code.
+    /// The addresses of a line of `/proc/self/maps`, if they hold the program's code or the constants that stand before
+    /// it. Other pages that cannot be written now were written before: the dynamic linker fills in tables, and then locks
+    /// them.
     static func codeRange(_ line: String, of program: String) -> Range<UInt>? {
         let fields = line.split(separator: " ", maxSplits: 5, omittingEmptySubsequences: true)
-        guard fields.count == 6, fields[1] == "r-xp", String(fields[5]).trimmingSpaces == program else { return nil }
+        guard fields.count == 6, String(fields[5]).trimmingSpaces == program,
+            fields[1] == "r-xp" || (fields[1] == "r--p" && fields[2].allSatisfy { $0 == "0" })
+        else { return nil }
         let ends = fields[0].split(separator: "-").compactMap { UInt($0, radix: 16) }
         return ends.count == 2 && ends[0] < ends[1] ? ends[0]..<ends[1] : nil
     }

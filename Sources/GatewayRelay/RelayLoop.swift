@@ -108,7 +108,7 @@ final class RelayLoop {
         self.current.retire()
         self.clock?.cancel()
         self.gathering?.flush()
-        self.spending.flush()
+        self.spending.close()
         self.loop.gatherings.removeAll { $0 === self.gathering || $0 === self.spending }
         self.gathering = nil
     }

@@ -570,6 +570,12 @@ struct SpendNearLimitTests {
                     "u n 1 10 1 7", "v m 1 10 1 20", "u m 100 1000 100 100", "u m 1 10 1 400",
                 ])
             #expect(rows[2][6] == ids.prefix(SpendEntry.listedRequests).joined(separator: " "))
+            // An answer may end behind the last turn.
+            _ = try await answer(other, sources[0], 30)
+            gathering.close()
+            _ = try await answer(other, sources[0], 50)
+            await ledger.flush(within: .seconds(10))
+            #expect(try await shop.spend("v") == 100 * Money.perCent)
             // Nothing is counted that is booked: with nothing running, one request passes whatever it costs.
             let allowance = try await self.allowance(control, self.developer)
             let grant = try #require(control.reserve(allowance, worstCase: Money(cents: 10_000_000)))

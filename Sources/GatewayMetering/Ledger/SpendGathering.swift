@@ -17,6 +17,7 @@ package final class SpendGathering: Gathering {
     private static let compared = 4
 
     private var gathered: [Gathered] = []
+    private var isClosed = false
 
     package init() {}
 
@@ -27,6 +28,10 @@ package final class SpendGathering: Gathering {
         _ ledger: SpendLedger, _ principal: Principal, _ source: SpendSource, _ amounts: SpendEntry.Amounts,
         at: Timestamp, pool: String?, requestID: RequestID, entry: () -> SpendEntry,
     ) {
+        if self.isClosed {
+            ledger.record(entry())
+            return
+        }
         for index in self.gathered.indices.suffix(Self.compared)
         where self.gathered[index].principal === principal && self.gathered[index].source === source
             && self.gathered[index].ledger === ledger && self.gathered[index].entry.isOfMinute(of: at)
@@ -42,5 +47,11 @@ package final class SpendGathering: Gathering {
         guard !self.gathered.isEmpty else { return }
         for one in self.gathered { one.ledger.record(one.entry) }
         self.gathered.removeAll(keepingCapacity: true)
+    }
+
+    /// Nobody will call `flush` any more: what still comes goes to the books at once.
+    package func close() {
+        self.flush()
+        self.isClosed = true
     }
 }

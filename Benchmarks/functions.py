@@ -69,8 +69,11 @@ class Functions:
         return found
 
     def share(self, names):
-        """Of the program's own instructions, those in the functions named."""
-        return sum(cost for name, cost in self.cost.items() if name in names) / max(1, sum(self.cost.values()))
+        """Of the program's own instructions, those in the functions named; `None` for a program without symbols."""
+        total = sum(self.cost.values())
+        if sum(cost for name, cost in self.cost.items() if name.startswith("0x")) * 2 > total:
+            return None
+        return sum(cost for name, cost in self.cost.items() if name in names) / max(1, total)
 
 
 def ordered():

@@ -177,7 +177,12 @@ def main():
                 "instructions", "on_loop", "allocations", "allocations_on_loop")]
             print(line.format(found["title"], *values), flush=True)
     share = profile.share(set(functions.ordered()))
-    print(f"{share:.0%} of the program's own instructions on loops are in functions that functions.order names")
+    if share is None:
+        print("the program has no symbols: whether functions.order is up to date cannot be seen")
+        if options.order:
+            sys.exit("and nothing can be written into it")
+    else:
+        print(f"{share:.0%} of the program's own instructions on loops are in functions that functions.order names")
     if options.json:
         with open(options.json, "w") as file:
             json.dump({"machine": facts, "rows": results, "in_order": share}, file, indent=1)
@@ -202,7 +207,7 @@ def main():
     elif options.check:
         passed = check(results, thresholds)
         unknown = [found["row"] for found in results if found["row"] not in thresholds]
-        if share < LEAST_IN_ORDER:
+        if share is not None and share < LEAST_IN_ORDER:
             passed.append(f"functions.order is out of date: {share:.0%} of the instructions, bound {LEAST_IN_ORDER:.0%}")
         passed += [f"{row}: no bounds in thresholds.json" for row in unknown]
         if passed:

@@ -5,8 +5,40 @@ package import GatewayCore
 /// Metered answers that differ in nothing but their size: mostly one; many of one developer's that ended within a few
 /// milliseconds are one entry. Written exactly once, however often it is handed in: `id` is the gateway's own and never
 /// a client's.
+@dynamicMemberLookup
 package struct SpendEntry: Sendable, Equatable {
     package static let listedRequests = 64
+
+    /// What makes one answer more or less than another that is like it.
+    package struct Amounts: Sendable, Equatable {
+        package var input = 0
+        package var output = 0
+        package var cacheWrite5m = 0
+        package var cacheWrite1h = 0
+        package var cacheRead = 0
+        package var webSearches = 0
+        /// Answers whose usage is not all the upstream's word.
+        package var estimates = 0
+        package var amount = Money.zero
+
+        package init() {}
+
+        /// Sums stop at the largest number.
+        mutating func add(_ other: Amounts) {
+            func add(_ sum: inout Int, _ value: Int) {
+                let (result, overflow) = sum.addingReportingOverflow(value)
+                sum = overflow ? .max : result
+            }
+            add(&self.input, other.input)
+            add(&self.output, other.output)
+            add(&self.cacheWrite5m, other.cacheWrite5m)
+            add(&self.cacheWrite1h, other.cacheWrite1h)
+            add(&self.cacheRead, other.cacheRead)
+            add(&self.webSearches, other.webSearches)
+            add(&self.estimates, other.estimates)
+            self.amount += other.amount
+        }
+    }
 
     /// A UUID; empty until the entry is handed to the books.
     package var id = ""
@@ -25,15 +57,7 @@ package struct SpendEntry: Sendable, Equatable {
     package var pool: String?
     /// The groups among whose pools one is still to be chosen, because limits could not be read when the request began.
     package var undecidedPools: [String] = []
-    package var input = 0
-    package var output = 0
-    package var cacheWrite5m = 0
-    package var cacheWrite1h = 0
-    package var cacheRead = 0
-    package var webSearches = 0
-    /// Answers whose usage is not all the upstream's word.
-    package var estimates = 0
-    package var amount: Money
+    package var amounts = Amounts()
     /// Whether this process counts it as not yet booked. Not kept on the disk.
     package var isExposed = false
     /// The reservation that this settles.
@@ -49,7 +73,12 @@ package struct SpendEntry: Sendable, Equatable {
         self.model = model
         self.upstream = upstream
         self.upstreamModel = upstreamModel
-        self.amount = amount
+        self.amounts.amount = amount
+    }
+
+    package subscript<Value>(dynamicMember path: WritableKeyPath<Amounts, Value>) -> Value {
+        get { self.amounts[keyPath: path] }
+        set { self.amounts[keyPath: path] = newValue }
     }
 }
 
@@ -96,37 +125,6 @@ extension SpendEntry {
         self.add(other.amounts, at: other.at)
     }
 
-    /// What makes one answer more or less than another that is like it.
-    package struct Amounts: Sendable, Equatable {
-        package var input = 0
-        package var output = 0
-        package var cacheWrite5m = 0
-        package var cacheWrite1h = 0
-        package var cacheRead = 0
-        package var webSearches = 0
-        package var estimates = 0
-        package var amount = Money.zero
-
-        package init() {}
-    }
-
-    package var amounts: Amounts {
-        get {
-            var amounts = Amounts()
-            (amounts.input, amounts.output, amounts.cacheRead) = (self.input, self.output, self.cacheRead)
-            (amounts.cacheWrite5m, amounts.cacheWrite1h) = (self.cacheWrite5m, self.cacheWrite1h)
-            (amounts.webSearches, amounts.estimates) = (self.webSearches, self.estimates)
-            amounts.amount = self.amount
-            return amounts
-        }
-        set {
-            (self.input, self.output, self.cacheRead) = (newValue.input, newValue.output, newValue.cacheRead)
-            (self.cacheWrite5m, self.cacheWrite1h) = (newValue.cacheWrite5m, newValue.cacheWrite1h)
-            (self.webSearches, self.estimates) = (newValue.webSearches, newValue.estimates)
-            self.amount = newValue.amount
-        }
-    }
-
     /// Takes in one answer more that is like it.
     package mutating func add(_ amounts: Amounts, at: Timestamp, requestID: String) {
         self.requests += 1
@@ -135,19 +133,8 @@ extension SpendEntry {
     }
 
     private mutating func add(_ amounts: Amounts, at: Timestamp) {
-        func add(_ sum: inout Int, _ value: Int) {
-            let (result, overflow) = sum.addingReportingOverflow(value)
-            sum = overflow ? .max : result
-        }
         self.at = min(self.at, at)
-        add(&self.input, amounts.input)
-        add(&self.output, amounts.output)
-        add(&self.cacheWrite5m, amounts.cacheWrite5m)
-        add(&self.cacheWrite1h, amounts.cacheWrite1h)
-        add(&self.cacheRead, amounts.cacheRead)
-        add(&self.webSearches, amounts.webSearches)
-        add(&self.estimates, amounts.estimates)
-        self.amount += amounts.amount
+        self.amounts.add(amounts)
     }
 
     /// One line of the journal.

@@ -23,34 +23,14 @@ class Functions:
         self.cost = collections.Counter()
         self.roots = set()
 
-    def add(self, path, requests):
-        """Adds what one event loop has done. Names stand in full where they are first used."""
-        names, objects = {}, {}
-        caller = callee = thing = None
-        is_call = False
-        with open(path, errors="replace") as file:
-            for line in file:
-                if match := re.match(r"(c?)fn=\((\d+)\)(?: (.*))?", line):
-                    if match[3] is not None:
-                        # Symbols carry a version, recursive calls a count.
-                        names[match[2]] = re.split(r"[@']", match[3].strip())[0]
-                    if match[1]:
-                        callee = names[match[2]]
-                    else:
-                        caller = names[match[2]]
-                elif match := re.match(r"(c?)ob=\((\d+)\)(?: (.*))?", line):
-                    if match[3] is not None:
-                        objects[match[2]] = match[3].strip()
-                    if not match[1]:
-                        thing = objects[match[2]]
-                elif match := re.match(r"calls=(\d+)", line):
-                    self.calls[caller][callee] += int(match[1]) / requests
-                    self.called[callee] += int(match[1]) / requests
-                    is_call = True
-                elif match := re.match(r"[+\-*\d]\S* (\d+)", line):
-                    if not is_call and thing and ".so" not in thing:
-                        self.cost[caller] += int(match[1]) / requests
-                    is_call = False
+    def add(self, records, requests):
+        """Adds what one event loop has done."""
+        for place, caller, callee, calls, cost in records:
+            if callee:
+                self.calls[caller][callee] += calls / requests
+                self.called[callee] += calls / requests
+            elif ".so" not in place:
+                self.cost[caller] += cost / requests
         self.roots |= {name for name in self.cost if "PollLoop" in name and name not in self.called}
 
     def order(self, names):
@@ -74,6 +54,32 @@ class Functions:
         if sum(cost for name, cost in self.cost.items() if name.startswith("0x")) * 2 > total:
             return None
         return sum(cost for name, cost in self.cost.items() if name in names) / max(1, total)
+
+
+def read(path):
+    """What one of callgrind's dumps says: the object and the function, the function called and how often or `None`, and the
+    instructions. Names stand in full where they are first used.
+    """
+    names, places = {}, {}
+    place, caller, callee, calls = "", None, None, 0
+    with open(path, errors="replace") as file:
+        for line in file:
+            if match := re.match(r"(c?)(fn|ob)=\((\d+)\)(?: (.*))?", line):
+                known = names if match[2] == "fn" else places
+                if match[4] is not None:
+                    # Symbols carry a version, recursive calls a count.
+                    known[match[3]] = re.split(r"[@']", match[4].strip())[0] if known is names else match[4].strip()
+                if known is places:
+                    place = place if match[1] else places[match[3]]
+                elif match[1]:
+                    callee = names[match[3]]
+                else:
+                    caller, callee = names[match[3]], None
+            elif match := re.match(r"calls=(\d+)", line):
+                calls = int(match[1])
+            elif match := re.match(r"[+\-*\d]\S* (\d+)", line):
+                yield place, caller, callee, calls, int(match[1])
+                callee = None
 
 
 def ordered():

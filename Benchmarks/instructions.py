@@ -11,7 +11,6 @@ import glob
 import http.client
 import json
 import os
-import re
 import sys
 import time
 
@@ -37,25 +36,11 @@ ROWS = {
 }
 
 
-def read_dump(path):
-    """Instructions, calls to the allocator, and whether it is an event loop, of one thread. Names stand in full where
-    they are first used.
-    """
-    names, total, calls, callee = {}, 0, 0, None
-    with open(path, errors="replace") as file:
-        for line in file:
-            if line.startswith(("fn=", "cfn=")):
-                number, name = re.match(r"c?fn=\((\d+)\)(?: (.*))?", line).groups()
-                if name is not None:
-                    # Symbols carry a version, recursive calls a count.
-                    names[number] = re.split(r"[@']", name)[0]
-                callee = names.get(number) if line.startswith("cfn=") else None
-            elif line.startswith("calls="):
-                if callee in ALLOCATORS:
-                    calls += int(line[6:].split()[0])
-            elif line.startswith("totals:"):
-                total = int(line.split()[1])
-    return total, calls, "epoll_wait" in names.values()
+def summary(records):
+    """Instructions, calls to the allocator, and whether it is an event loop, of one thread."""
+    total = sum(cost for _, _, callee, _, cost in records if not callee)
+    calls = sum(calls for _, _, callee, calls, _ in records if callee in ALLOCATORS)
+    return total, calls, any("epoll_wait" in record[1:3] for record in records)
 
 
 def count(stand_, gateway, requests, width, begin, finish, profile):
@@ -79,11 +64,12 @@ def count(stand_, gateway, requests, width, begin, finish, profile):
     stand.output(*control, "-d")
     pattern = stand_.path(gateway.name + ".dump.1-*")
     dumps = stand.wait_until(lambda: glob.glob(pattern), 10, "callgrind writes no dump")
-    threads = [read_dump(path) for path in dumps]
+    records = [list(functions.read(path)) for path in dumps]
+    threads = [summary(some) for some in records]
     loops = [thread for thread in threads if thread[2]]
-    for path, thread in zip(dumps, threads):
+    for some, thread in zip(records, threads):
         if thread[2]:
-            profile.add(path, requests)
+            profile.add(some, requests)
     return {
         "instructions": round(sum(thread[0] for thread in threads) / requests),
         "on_loop": round(sum(thread[0] for thread in loops) / requests),

@@ -1148,18 +1148,10 @@ struct PostgresSpendTests {
     func boundsBookingsThatHang() async throws {
         try await self.withOneConnection { store, schema in
             let process = try await self.count(store)
-            let lock = Task.detached {
-                try await TestStores.psql("BEGIN; LOCK TABLE \(schema).spend_daily; SELECT pg_sleep(9); COMMIT")
-            }
-            let isLocked = try await eventually {
-                try await TestStores.psql(
-                    "SELECT count(*) FROM pg_locks WHERE relation = '\(schema).spend_daily'::regclass AND mode = 'AccessExclusiveLock' AND granted"
-                ) == "1"
-            }
-            #expect(isLocked)
             let entry = SpendConformance.entry("u", 5)
-            await #expect(throws: StoreError.timedOut) { try await store.book([entry], [], now: now) }
-            _ = try await lock.value
+            try await TestStores.locking("\(schema).spend_daily") {
+                await #expect(throws: StoreError.timedOut) { try await store.book([entry], [], now: now) }
+            }
             // The server may have gone on when the lock was free: the entry is booked once in either case.
             try await store.book([entry], [], now: now)
             let after = try await self.count(store)

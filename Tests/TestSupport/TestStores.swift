@@ -47,6 +47,26 @@ package enum TestStores {
         return String(decoding: out, as: UTF8.self).trimmingSpaces
     }
 
+    /// Runs something while another session holds a table's lock.
+    package static func locking(_ table: String, _ body: () async throws -> Void) async throws {
+        let holder = Task.detached { try? await self.psql("BEGIN; LOCK TABLE \(table); SELECT pg_sleep(120)") }
+        let held = "FROM pg_locks WHERE relation = '\(table)'::regclass AND mode = 'AccessExclusiveLock' AND granted"
+        func release() async throws {
+            _ = try await self.psql("SELECT pg_terminate_backend(pid) \(held)")
+            _ = await holder.value
+        }
+        do {
+            guard try await eventually({ try await self.psql("SELECT count(*) \(held)") == "1" }) else {
+                throw StoreError.unavailable("\(table) was not locked")
+            }
+            try await body()
+        } catch {
+            try await release()
+            throw error
+        }
+        try await release()
+    }
+
     /// Runs a test with a migrated PostgreSQL store.
     package static func withPostgres<Value>(_ body: (PostgresStore, String) async throws -> Value) async throws -> Value
     {

@@ -466,25 +466,23 @@ static inline ptrdiff_t cjson_number_end(const uint8_t *bytes, size_t count) {
 
 enum { cjson_maximum_depth = 10000 };
 
-// The containers that are open: a bit for each, set for an object.
+// The containers that are open: a bit for each, set for an object, the innermost one lowest.
 typedef struct {
     size_t count;
-    int is_object;
-    uint64_t kinds[cjson_maximum_depth / 64 + 1];
+    uint64_t kinds;
+    // What `kinds` was before each 64 of them.
+    uint64_t outer[cjson_maximum_depth / 64 + 1];
 } cjson_stack;
 
-CJSON_INLINE int cjson_push(cjson_stack *open, int is_object, size_t room) {
-    if (open->count >= room || open->count >= cjson_maximum_depth) return 0;
-    uint64_t bit = (uint64_t)1 << open->count % 64, *kinds = open->kinds + open->count / 64;
-    *kinds = is_object ? *kinds | bit : *kinds & ~bit;
-    open->is_object = is_object;
+CJSON_INLINE void cjson_push(cjson_stack *open, int is_object) {
+    if (open->count % 64 == 0) open->outer[open->count / 64] = open->kinds;
+    open->kinds = open->kinds << 1 | (uint64_t)is_object;
     open->count++;
-    return 1;
 }
 
 CJSON_INLINE void cjson_pop(cjson_stack *open) {
     open->count--;
-    if (open->count > 0) open->is_object = open->kinds[(open->count - 1) / 64] >> (open->count - 1) % 64 & 1;
+    open->kinds = open->count % 64 == 0 ? open->outer[open->count / 64] : open->kinds >> 1;
 }
 
 // The length of a number, `true`, `false` or `null`, or cjson_invalid.
@@ -503,11 +501,28 @@ static inline size_t cjson_skip_space(const uint8_t *bytes, size_t count, size_t
     return at;
 }
 
+CJSON_INLINE uint32_t cjson_word(uint8_t a, uint8_t b, uint8_t c, uint8_t d) {
+    const uint8_t bytes[4] = {a, b, c, d};
+    uint32_t word;
+    memcpy(&word, bytes, 4);
+    return word;
+}
+
+// The length of `":"` or `": "`, or of the same with a comma, as stands between two strings; else 0.
+CJSON_INLINE ptrdiff_t cjson_between(const uint8_t *at, const uint8_t *behind_all, uint8_t sign) {
+    if (behind_all - at < 4) return 0;
+    uint32_t word = cjson_word(at[0], at[1], at[2], at[3]);
+    if (word == cjson_word('"', sign, ' ', '"')) return 4;
+    return (word & cjson_word(0xFF, 0xFF, 0xFF, 0)) == cjson_word('"', sign, '"', 0) ? 3 : 0;
+}
+
 // What `cjson_value_end` does, once for any processor and once for those that do more.
 CJSON_INLINE ptrdiff_t cjson_walk(const uint8_t *bytes, size_t count, size_t room, const uint8_t *word,
                                   size_t word_length, int *found, int is_wide) {
     cjson_stack open;
     open.count = 0;
+    open.kinds = 0;
+    if (room > cjson_maximum_depth) room = cjson_maximum_depth;
     const uint8_t *at = bytes, *const behind_all = bytes + count;
     ptrdiff_t length;
     uint8_t byte;
@@ -535,45 +550,69 @@ value:
 have_value:
     if (byte == '"') {
         at++;
+    value_string:
         length = cjson_near_string_end(&window, at, (size_t)(behind_all - at), &plain, is_wide);
         if (length < 0) {
             length = cjson_long_string_end(at, (size_t)(behind_all - at), plain, is_wide);
             if (length < 0) return length;
         }
-        at += length + 1;
-    } else if (byte == '{' || byte == '[') {
-        if (!cjson_push(&open, byte == '{', room)) return cjson_invalid;
+        at += length;
+        if (open.kinds & 1) {
+            if ((length = cjson_between(at, behind_all, ',')) > 0) {
+                at += length;
+                goto key_string;
+            }
+            at++;
+            goto behind_member;
+        }
+        at++;
+    } else if (byte == '{') {
+        if (open.count >= room) return cjson_invalid;
+        cjson_push(&open, 1);
         at++;
         CJSON_NEXT();
-        if (byte == (open.is_object ? '}' : ']')) goto close;
-        if (open.is_object) goto have_key;
+        if (byte == '}') goto close;
+        goto have_key;
+    } else if (byte == '[') {
+        if (open.count >= room) return cjson_invalid;
+        cjson_push(&open, 0);
+        at++;
+        CJSON_NEXT();
+        if (byte == ']') goto close;
         goto have_value;
     } else {
         length = cjson_scalar_end(at, (size_t)(behind_all - at));
         if (length < 0) return length;
         at += length;
+        if (open.kinds & 1) goto behind_member;
     }
     if (open.count == 0) return at - bytes;
 
-behind:
+behind_element:
     CJSON_NEXT();
     if (byte == ',') {
         at++;
-        if (!open.is_object) goto value;
-        CJSON_NEXT();
-        goto have_key;
+        goto value;
     }
-    if (byte != (open.is_object ? '}' : ']')) return cjson_invalid;
+    if (byte != ']') return cjson_invalid;
 
 close:
     at++;
     cjson_pop(&open);
     if (open.count == 0) return at - bytes;
-    goto behind;
+    if (!(open.kinds & 1)) goto behind_element;
+
+behind_member:
+    CJSON_NEXT();
+    if (byte == '}') goto close;
+    if (byte != ',') return cjson_invalid;
+    at++;
+    CJSON_NEXT();
 
 have_key:
     if (byte != '"') return cjson_invalid;
     at++;
+key_string:
     length = cjson_near_string_end(&window, at, (size_t)(behind_all - at), &plain, is_wide);
     if (length < 0) {
         length = cjson_long_string_end(at, (size_t)(behind_all - at), plain, is_wide);
@@ -581,7 +620,12 @@ have_key:
         if (found && (size_t)length > word_length && memchr(at, '\\', (size_t)length) != NULL) *found = 1;
     }
     if ((size_t)length == word_length && found && !memcmp(at, word, word_length)) *found = 1;
-    at += length + 1;
+    at += length;
+    if ((length = cjson_between(at, behind_all, ':')) > 0) {
+        at += length;
+        goto value_string;
+    }
+    at++;
     CJSON_NEXT();
     if (byte != ':') return cjson_invalid;
     at++;

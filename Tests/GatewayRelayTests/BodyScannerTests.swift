@@ -173,6 +173,22 @@ struct BodyScannerTests {
         #expect(throws: BodyScanError.invalidJSON) { try self.scan("{\"x\":" + String(repeating: "[", count: 20_000)) }
     }
 
+    @Test("knows of each open container whether it is an object, however many there are", arguments: 1...200)
+    func remembersContainers(_ depth: Int) throws {
+        let areObjects = (0..<depth).map { ($0 &* 2_654_435_761) >> 7 & 1 == 1 }
+        let opening = areObjects.map { $0 ? "{\"k\":" : "[" }.joined()
+        let closing = Array(areObjects.reversed().map { $0 ? "}" : "]" }.joined().utf8)
+        func body(_ closing: [UInt8]) -> [UInt8] { Array("{\"model\":\"m\",\"x\":\(opening)0".utf8) + closing + [0x7D] }
+        #expect(try self.scan(body(closing)).model == .string("m"))
+        #expect(self.readsAlike(body(closing)))
+        for place in [0, depth / 2, depth - 1] {
+            var wrong = closing
+            wrong[place] ^= 0x20
+            #expect(throws: BodyScanError.invalidJSON) { try self.scan(body(wrong)) }
+            #expect(self.readsAlike(body(wrong)))
+        }
+    }
+
     /// Special bytes at every offset of the eight-byte steps.
     @Test("finds the end of a string at every offset", arguments: 0..<24)
     func findsStringEnds(_ length: Int) throws {

@@ -81,9 +81,7 @@ package struct ByteWriter: ~Copyable {
     }
 
     package mutating func put(_ text: String) {
-        // In place, where that is possible: a copy would be counted.
-        let isDone: Void? = text.utf8.withContiguousStorageIfAvailable { self.put(UnsafeRawBufferPointer($0)) }
-        if isDone == nil { self.put(Array(text.utf8)) }
+        text.withBytes { self.put($0) }
     }
 
     package mutating func put(_ bytes: [UInt8]) {
@@ -119,5 +117,20 @@ package struct ByteWriter: ~Copyable {
 
     package var bytes: [UInt8] {
         Array(UnsafeBufferPointer(start: self.start, count: self.used))
+    }
+}
+
+extension String {
+    /// Calls with the text's bytes in UTF-8: in place, where that is possible. What copies them stands elsewhere, because
+    /// the text would be held for it, and counted, in either case.
+    @inline(__always)
+    func withBytes(_ body: (UnsafeRawBufferPointer) -> Void) {
+        let isDone: Void? = self.utf8.withContiguousStorageIfAvailable { body(UnsafeRawBufferPointer($0)) }
+        if isDone == nil { self.withCopiedBytes(body) }
+    }
+
+    @inline(never)
+    private func withCopiedBytes(_ body: (UnsafeRawBufferPointer) -> Void) {
+        Array(self.utf8).withUnsafeBytes(body)
     }
 }

@@ -44,8 +44,7 @@ package struct JSONLineWriter: ~Copyable {
     }
 
     package mutating func string(_ value: String) {
-        let isDone: Void? = value.utf8.withContiguousStorageIfAvailable { self.string(UnsafeRawBufferPointer($0)) }
-        if isDone == nil { Array(value.utf8).withUnsafeBytes { self.string($0) } }
+        value.withBytes { self.string($0) }
     }
 
     private mutating func string(_ bytes: UnsafeRawBufferPointer) {

@@ -557,13 +557,9 @@ have_value:
             if (length < 0) return length;
         }
         at += length;
-        if (open.kinds & 1) {
-            if ((length = cjson_between(at, behind_all, ',')) > 0) {
-                at += length;
-                goto key_string;
-            }
-            at++;
-            goto behind_member;
+        if (open.kinds & 1 && (length = cjson_between(at, behind_all, ',')) > 0) {
+            at += length;
+            goto key_string;
         }
         at++;
     } else if (byte == '{') {
@@ -584,8 +580,8 @@ have_value:
         length = cjson_scalar_end(at, (size_t)(behind_all - at));
         if (length < 0) return length;
         at += length;
-        if (open.kinds & 1) goto behind_member;
     }
+    if (open.kinds & 1) goto behind_member;
     if (open.count == 0) return at - bytes;
 
 behind_element:

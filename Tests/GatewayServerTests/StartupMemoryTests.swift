@@ -6,7 +6,7 @@
 
     @testable import GatewayServer
 
-    @Suite("The start's memory", .serialized)
+    @Suite("The start's memory")
     struct StartupMemoryTests {
         /// A line of `/proc/self/smaps` that begins a mapping, and how much of that is resident.
         private struct Mapping {

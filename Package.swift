@@ -69,7 +69,7 @@ let package = Package(
         .systemLibrary(name: "CLinuxIO"),
 
         // Leaves: values, no sockets.
-        .target(name: "GatewayCore", dependencies: [crypto], swiftSettings: strict),
+        .target(name: "GatewayCore", dependencies: ["CByteScan", crypto], swiftSettings: strict),
         .target(
             name: "GatewayConfig",
             dependencies: ["GatewayCore", .product(name: "Yams", package: "Yams")],
@@ -109,7 +109,8 @@ let package = Package(
             swiftSettings: strict,
         ),
         .target(
-            name: "GatewayProviders", dependencies: ["CZlib", "GatewayCore", "GatewayConfig", crypto],
+            name: "GatewayProviders",
+            dependencies: ["CByteScan", "CZlib", "GatewayCore", "GatewayConfig", crypto],
             swiftSettings: strict),
 
         .target(
@@ -212,7 +213,7 @@ let package = Package(
         .testTarget(
             name: "FuzzTests", dependencies: ["FuzzTargets", "TestSupport"], path: "Tests/Fuzz/Replay",
             swiftSettings: strict),
-        .testTarget(name: "GatewayCoreTests", dependencies: ["GatewayCore"], swiftSettings: strict),
+        .testTarget(name: "GatewayCoreTests", dependencies: ["GatewayCore", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "GatewayConfigTests", dependencies: ["GatewayConfig", "GatewayCore"], swiftSettings: strict),
         .testTarget(name: "CommandLineSyntaxTests", dependencies: ["CommandLineSyntax"], swiftSettings: strict),
         .testTarget(

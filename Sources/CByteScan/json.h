@@ -6,13 +6,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "processor.h"
 #if defined(__SSE2__)
 #include <emmintrin.h>
-#endif
-// Most x86-64 processors have AVX2 and BMI2, newer ones AVX-512; the program is built for all, and asks.
-#if defined(__x86_64__)
-#include <immintrin.h>
-#define CJSON_HAS_WIDE 1
 #endif
 
 enum {
@@ -130,21 +126,14 @@ typedef struct {
     uint64_t marks;
 } cjson_window;
 
-#if defined(CJSON_HAS_WIDE)
-
-#define CJSON_WIDE __attribute__((target("avx2,bmi,bmi2")))
-
-// Whether this processor does what is compiled for it.
-static inline int cjson_is_wide(void) {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-}
+#if defined(CPROCESSOR_IS_X86)
 
 // 64 bytes of the text.
 typedef struct {
     __m256i low, high;
 } cjson_block;
 
-CJSON_WIDE static inline cjson_block cjson_load(const uint8_t *bytes) {
+CPROCESSOR_WIDE static inline cjson_block cjson_load(const uint8_t *bytes) {
     cjson_block block = {_mm256_loadu_si256((const __m256i *)bytes), _mm256_loadu_si256((const __m256i *)(bytes + 32))};
     return block;
 }
@@ -153,40 +142,40 @@ CJSON_WIDE static inline cjson_block cjson_load(const uint8_t *bytes) {
 #define CJSON_TABLE(...) _mm256_broadcastsi128_si256(_mm_setr_epi8(__VA_ARGS__))
 
 // The top bits of 64 bytes.
-CJSON_WIDE static inline uint64_t cjson_tops(__m256i low, __m256i high) {
+CPROCESSOR_WIDE static inline uint64_t cjson_tops(__m256i low, __m256i high) {
     return (uint64_t)(uint32_t)_mm256_movemask_epi8(low) | (uint64_t)(uint32_t)_mm256_movemask_epi8(high) << 32;
 }
 
-CJSON_WIDE static inline uint64_t cjson_equal(cjson_block block, char byte) {
+CPROCESSOR_WIDE static inline uint64_t cjson_equal(cjson_block block, char byte) {
     __m256i all = _mm256_set1_epi8(byte);
     return cjson_tops(_mm256_cmpeq_epi8(block.low, all), _mm256_cmpeq_epi8(block.high, all));
 }
 
-CJSON_WIDE static inline __m256i cjson_controls32(__m256i bytes) {
+CPROCESSOR_WIDE static inline __m256i cjson_controls32(__m256i bytes) {
     return _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1F)), bytes);
 }
 
-CJSON_WIDE static inline uint64_t cjson_controls(cjson_block block) {
+CPROCESSOR_WIDE static inline uint64_t cjson_controls(cjson_block block) {
     // Mostly there is none.
     if (!_mm256_movemask_epi8(cjson_controls32(_mm256_min_epu8(block.low, block.high)))) return 0;
     return cjson_tops(cjson_controls32(block.low), cjson_controls32(block.high));
 }
 
 // Which bytes are quotes or backslashes; their lower halves differ.
-CJSON_WIDE static inline __m256i cjson_delimiters(__m256i bytes) {
+CPROCESSOR_WIDE static inline __m256i cjson_delimiters(__m256i bytes) {
     const __m256i both = CJSON_TABLE(-1, -1, '"', -1, -1, -1, -1, -1, -1, -1, -1, -1, '\\', -1, -1, -1);
     return _mm256_cmpeq_epi8(_mm256_shuffle_epi8(both, bytes), bytes);
 }
 
 // What `cjson_marks64` does.
-CJSON_WIDE static inline uint64_t cjson_marks64_wide(const uint8_t *bytes) {
+CPROCESSOR_WIDE static inline uint64_t cjson_marks64_wide(const uint8_t *bytes) {
     cjson_block block = cjson_load(bytes);
     return cjson_tops(_mm256_or_si256(cjson_delimiters(block.low), cjson_controls32(block.low)),
                       _mm256_or_si256(cjson_delimiters(block.high), cjson_controls32(block.high)));
 }
 
 // How many bytes can be read without a mark, up to the 128 that have one.
-CJSON_WIDE static inline size_t cjson_skip_plain(const uint8_t *bytes, size_t count, size_t at) {
+CPROCESSOR_WIDE static inline size_t cjson_skip_plain(const uint8_t *bytes, size_t count, size_t at) {
     for (; count - at >= 128; at += 128) {
         cjson_block first = cjson_load(bytes + at), second = cjson_load(bytes + at + 64);
         __m256i least = _mm256_min_epu8(_mm256_min_epu8(first.low, first.high),
@@ -200,7 +189,7 @@ CJSON_WIDE static inline size_t cjson_skip_plain(const uint8_t *bytes, size_t co
 }
 
 // Which bytes may stand behind a backslash, quotes left out.
-CJSON_WIDE static inline __m256i cjson_escapable(__m256i bytes) {
+CPROCESSOR_WIDE static inline __m256i cjson_escapable(__m256i bytes) {
     // Of them only ", b and r have the same lower half.
     const __m256i others = CJSON_TABLE(-1, -1, 'b', -1, 't', 'u', 'f', -1, -1, -1, -1, -1, '\\', -1, 'n', '/');
     return _mm256_or_si256(_mm256_cmpeq_epi8(_mm256_shuffle_epi8(others, bytes), bytes),
@@ -208,7 +197,7 @@ CJSON_WIDE static inline __m256i cjson_escapable(__m256i bytes) {
 }
 
 // Which bytes are hexadecimal digits.
-CJSON_WIDE static inline __m256i cjson_hex(__m256i bytes) {
+CPROCESSOR_WIDE static inline __m256i cjson_hex(__m256i bytes) {
     const __m256i digits = CJSON_TABLE('0', '1', '2', '3', '4', '5', '6', '7', '8', '9', -1, -1, -1, -1, -1, -1);
     const __m256i letters = CJSON_TABLE(-1, 'a', 'b', 'c', 'd', 'e', 'f', -1, -1, -1, -1, -1, -1, -1, -1, -1);
     __m256i small = _mm256_or_si256(bytes, _mm256_set1_epi8(0x20));
@@ -250,7 +239,7 @@ CJSON_INLINE uint64_t cjson_digits(uint64_t units, cjson_carry *carry) {
 }
 
 // The end of a string when that is the next mark, and near; else -1, and in `plain` how many bytes have none.
-CJSON_WIDE static inline ptrdiff_t cjson_windowed_string_end(cjson_window *window, const uint8_t *at, size_t count,
+CPROCESSOR_WIDE static inline ptrdiff_t cjson_windowed_string_end(cjson_window *window, const uint8_t *at, size_t count,
                                                              size_t *plain) {
     size_t offset = (size_t)(at - window->base);
     uint64_t marks = offset < 64 ? window->marks >> offset : 0;
@@ -270,7 +259,7 @@ CJSON_WIDE static inline ptrdiff_t cjson_windowed_string_end(cjson_window *windo
 
 // The same by 64 bytes at a time, whatever is escaped, from a place on before which there is no mark. What stands
 // behind the string's end in its block is read too, and may not matter.
-CJSON_WIDE static ptrdiff_t cjson_string_end_wide(const uint8_t *bytes, size_t count, size_t from) {
+CPROCESSOR_WIDE static ptrdiff_t cjson_string_end_wide(const uint8_t *bytes, size_t count, size_t from) {
     cjson_carry carry = {0, 0};
     for (size_t at = cjson_skip_plain(bytes, count, from); at < count; at += 64) {
         uint8_t padded[64];
@@ -303,14 +292,6 @@ CJSON_WIDE static ptrdiff_t cjson_string_end_wide(const uint8_t *bytes, size_t c
     return cjson_unterminated;
 }
 
-// Newer processors have AVX-512 and permute bytes (VBMI): one instruction says what 64 bytes are, half of what the above
-// needs does for them, and their clock is not lowered for it.
-#define CJSON_WIDEST __attribute__((target("avx2,bmi,bmi2,avx512bw,avx512vbmi")))
-
-static inline int cjson_is_widest(void) {
-    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi");
-}
-
 // What a byte is, a bit each.
 enum {
     cjson_quote = 1,
@@ -341,18 +322,18 @@ static const uint8_t cjson_kinds[128] __attribute__((aligned(64))) = {
 };
 
 // What each of 64 bytes is.
-CJSON_WIDEST static inline __m512i cjson_classify(__m512i bytes) {
+CPROCESSOR_WIDEST static inline __m512i cjson_classify(__m512i bytes) {
     // Seven bits are looked up: bytes beyond ASCII are taken for the last one, which is nothing.
     return _mm512_permutex2var_epi8(_mm512_load_si512(cjson_kinds), _mm512_min_epu8(bytes, _mm512_set1_epi8(0x7F)),
                                     _mm512_load_si512(cjson_kinds + 64));
 }
 
-CJSON_WIDEST static inline uint64_t cjson_are(__m512i kinds, int kind) {
+CPROCESSOR_WIDEST static inline uint64_t cjson_are(__m512i kinds, int kind) {
     return _mm512_test_epi8_mask(kinds, _mm512_set1_epi8((char)kind));
 }
 
 // What `cjson_skip_plain` does.
-CJSON_WIDEST static inline size_t cjson_skip_plain_widest(const uint8_t *bytes, size_t count, size_t at) {
+CPROCESSOR_WIDEST static inline size_t cjson_skip_plain_widest(const uint8_t *bytes, size_t count, size_t at) {
     while (count - at >= 128) {
         __m512i kinds = _mm512_or_si512(cjson_classify(_mm512_loadu_si512(bytes + at)),
                                         cjson_classify(_mm512_loadu_si512(bytes + at + 64)));
@@ -363,7 +344,7 @@ CJSON_WIDEST static inline size_t cjson_skip_plain_widest(const uint8_t *bytes, 
 }
 
 // What `cjson_string_end_wide` does.
-CJSON_WIDEST static ptrdiff_t cjson_string_end_widest(const uint8_t *bytes, size_t count, size_t from) {
+CPROCESSOR_WIDEST static ptrdiff_t cjson_string_end_widest(const uint8_t *bytes, size_t count, size_t from) {
     cjson_carry carry = {0, 0};
     for (size_t at = cjson_skip_plain_widest(bytes, count, from); at < count; at += 64) {
         __m512i block;
@@ -395,17 +376,13 @@ CJSON_WIDEST static ptrdiff_t cjson_string_end_widest(const uint8_t *bytes, size
     return cjson_unterminated;
 }
 
-#else
-
-static inline int cjson_is_wide(void) { return 0; }
-
 #endif
 
 // The end of a string when it is near, by the best that the processor has; else -1, and in `plain` how many bytes need
 // no other look.
 CJSON_INLINE ptrdiff_t cjson_near_string_end(cjson_window *window, const uint8_t *bytes, size_t count, size_t *plain,
                                              int is_wide) {
-#if defined(CJSON_HAS_WIDE)
+#if defined(CPROCESSOR_IS_X86)
     if (is_wide) return cjson_windowed_string_end(window, bytes, count, plain);
 #endif
     (void)window;
@@ -416,9 +393,9 @@ CJSON_INLINE ptrdiff_t cjson_near_string_end(cjson_window *window, const uint8_t
 
 // The end of a string that is not near.
 CJSON_INLINE ptrdiff_t cjson_long_string_end(const uint8_t *bytes, size_t count, size_t plain, int is_wide) {
-#if defined(CJSON_HAS_WIDE)
+#if defined(CPROCESSOR_IS_X86)
     if (is_wide) {
-        return cjson_is_widest() ? cjson_string_end_widest(bytes, count, plain)
+        return cprocessor_is_widest() ? cjson_string_end_widest(bytes, count, plain)
                                  : cjson_string_end_wide(bytes, count, plain);
     }
 #endif
@@ -434,7 +411,7 @@ CJSON_INLINE ptrdiff_t cjson_long_string_end(const uint8_t *bytes, size_t count,
 /// they are.
 static inline ptrdiff_t cjson_string_end(const uint8_t *bytes, size_t count) {
     ptrdiff_t end = cjson_short_string_end(bytes, count);
-    return end < 0 ? cjson_long_string_end(bytes, count, 0, cjson_is_wide()) : end;
+    return end < 0 ? cjson_long_string_end(bytes, count, 0, cprocessor_is_wide()) : end;
 }
 
 static inline size_t cjson_skip_digits(const uint8_t *bytes, size_t count, size_t at) {
@@ -629,8 +606,8 @@ key_string:
 #undef CJSON_NEXT
 }
 
-#if defined(CJSON_HAS_WIDE)
-CJSON_WIDE static ptrdiff_t cjson_value_end_wide(const uint8_t *bytes, size_t count, size_t room, const uint8_t *word,
+#if defined(CPROCESSOR_IS_X86)
+CPROCESSOR_WIDE static ptrdiff_t cjson_value_end_wide(const uint8_t *bytes, size_t count, size_t room, const uint8_t *word,
                                                  size_t word_length, int *found) {
     return cjson_walk(bytes, count, room, word, word_length, found, 1);
 }
@@ -649,8 +626,8 @@ static inline ptrdiff_t cjson_value_end(const uint8_t *bytes, size_t count, size
         return end < 0 ? end : end + 2;
     }
     if (count > 0 && bytes[0] > ' ' && bytes[0] != '{' && bytes[0] != '[') return cjson_scalar_end(bytes, count);
-#if defined(CJSON_HAS_WIDE)
-    if (cjson_is_wide()) return cjson_value_end_wide(bytes, count, room, word, word_length, found);
+#if defined(CPROCESSOR_IS_X86)
+    if (cprocessor_is_wide()) return cjson_value_end_wide(bytes, count, room, word, word_length, found);
 #endif
     return cjson_walk(bytes, count, room, word, word_length, found, 0);
 }
@@ -689,7 +666,7 @@ static inline int cjson_next_member(const uint8_t *bytes, size_t count, size_t *
     member->is_escaped = 0;
     ptrdiff_t end = cjson_short_string_end(bytes + place + 1, count - place - 1);
     if (end < 0) {
-        end = cjson_long_string_end(bytes + place + 1, count - place - 1, 0, cjson_is_wide());
+        end = cjson_long_string_end(bytes + place + 1, count - place - 1, 0, cprocessor_is_wide());
         if (end < 0) return cjson_invalid;
         member->is_escaped = memchr(bytes + place + 1, '\\', (size_t)end) != NULL;
     }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import CByteScan
+
 /// Base64 with the standard alphabet and padding (RFC 4648 §4).
 package enum Base64 {
     package static func encode(_ bytes: [UInt8]) -> String {
@@ -42,6 +44,15 @@ package enum Base64 {
     /// - Parameter out: Where the bytes go: three for every four characters, and three more.
     /// - Returns: How many bytes there are; `nil` when a character is outside the alphabet or the length is impossible.
     package static func decode(_ text: UnsafeRawBufferPointer, into out: UnsafeMutableRawBufferPointer) -> Int? {
+        self.decode(text, into: out, begin: cbase64_decode)
+    }
+
+    /// - Parameter begin: Decodes as much of the begin as it can, by four characters, and says how many.
+    @inline(__always)
+    static func decode(
+        _ text: UnsafeRawBufferPointer, into out: UnsafeMutableRawBufferPointer,
+        begin: (UnsafePointer<UInt8>, Int, UnsafeMutablePointer<UInt8>) -> Int,
+    ) -> Int? {
         var end = text.count
         while end > 0, end > text.count - 2, text[end - 1] == 0x3D { end -= 1 }
         guard end % 4 != 1 else { return nil }
@@ -53,7 +64,8 @@ package enum Base64 {
             let pairs = pairs.baseAddress!
             /// - Parameter two: The characters' bytes as a little-endian number, and more above them.
             func pair(_ two: UInt32) -> UInt16 { pairs[Int(two & 0x7F | two >> 1 & 0x3F80)] }
-            var (at, count) = (0, 0)
+            var at = begin(from, end, to)
+            var count = at / 4 * 3
             var problem: UInt16 = 0
             var beyondASCII: UInt32 = 0
             while at + 4 <= end {

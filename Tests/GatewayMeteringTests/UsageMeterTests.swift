@@ -340,6 +340,10 @@ struct UsageMeterTests {
         #expect(output(Self.text("😀😀")) == 1)
         #expect(output(Self.text("😀😀😀")) == 2)
         #expect(output(Self.text(#"\n\n"#)) == 1)
+        for _ in 0..<500 {
+            let text = String((0..<Int.random(in: 0...40)).map { _ in "aaaaéß€😀𝄞".randomElement()! })
+            #expect(output(Self.text(text)) == (text.utf16.count + 3) / 4, "\(text)")
+        }
         // Without a space behind the colon; an event shorter than 80 does not lower the sum.
         let short = "event: content_block_delta\ndata: {}\n\n"
         #expect(output(short + Self.text("12345678") + short) == 2)

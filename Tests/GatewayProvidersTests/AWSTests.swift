@@ -95,6 +95,39 @@ struct SplitMix: RandomNumberGenerator {
     }
 }
 
+@Suite("CRC-32")
+struct ChecksumTests {
+    /// Bit by bit, as ISO 3309 has it.
+    private static func checksum(_ bytes: [UInt8]) -> UInt32 {
+        var rest = UInt32.max
+        for byte in bytes {
+            rest ^= UInt32(byte)
+            for _ in 0..<8 { rest = rest & 1 == 0 ? rest >> 1 : rest >> 1 ^ 0xEDB8_8320 }
+        }
+        return ~rest
+    }
+
+    @Test("has the published check value")
+    func published() {
+        #expect(Array("123456789".utf8).withUnsafeBytes { CRC32.checksum($0) } == 0xCBF4_3926)
+    }
+
+    @Test("of any length is the definition's, in one piece and in two")
+    func lengths() {
+        var generator = SplitMix(state: 32)
+        let memory = BoundedMemory()
+        for count in 0...400 {
+            let bytes = (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
+            let cut = Int.random(in: 0...count, using: &generator)
+            let whole = UnsafeRawBufferPointer(memory.end(bytes))
+            let first = CRC32.checksum(UnsafeRawBufferPointer(rebasing: whole[..<cut]))
+            let expected = Self.checksum(bytes)
+            #expect(CRC32.checksum(whole) == expected, "\(count) bytes")
+            #expect(CRC32.checksum(UnsafeRawBufferPointer(rebasing: whole[cut...]), after: first) == expected, "\(cut)")
+        }
+    }
+}
+
 @Suite("AWS event streams")
 struct EventStreamTests {
     private func decode(_ bytes: [UInt8], cuts: [Int]) throws -> [EventStreamMessage] {

@@ -3,24 +3,10 @@
 import CByteScan
 import Foundation
 import GatewayCore
+import TestSupport
 import Testing
 
 @testable import GatewayRelay
-
-/// Memory behind which there is none, so that a read behind the end of what ends with it ends the tests.
-private final class BoundedMemory {
-    let bytes: UnsafeMutableBufferPointer<UInt8>
-    private let page = sysconf(Int32(_SC_PAGESIZE))
-
-    init() {
-        let memory = mmap(nil, 2 * self.page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)!
-        precondition(memory != MAP_FAILED && mprotect(memory + self.page, self.page, PROT_NONE) == 0)
-        self.bytes = UnsafeMutableBufferPointer(
-            start: memory.bindMemory(to: UInt8.self, capacity: self.page), count: self.page)
-    }
-
-    deinit { munmap(self.bytes.baseAddress, 2 * self.page) }
-}
 
 @Suite("Scanning bodies")
 struct BodyScannerTests {
@@ -59,8 +45,7 @@ struct BodyScannerTests {
 
     /// Whether what is compiled for this processor and what is compiled for any find the same, in a text to the byte.
     private func readsAlike(_ text: [UInt8]) -> Bool {
-        let copy = UnsafeMutableBufferPointer(rebasing: self.memory.bytes.suffix(text.count))
-        _ = copy.update(from: text)
+        let copy = self.memory.end(text)
         var found: (Int32, Int32) = (0, 0)
         let word = Array("model".utf8)
         let end = cjson_value_end(copy.baseAddress, text.count, 100, word, word.count, &found.0)
@@ -76,8 +61,8 @@ struct BodyScannerTests {
             let start = min(#"{"k":""#.utf8.count, text.count)
             let (string, count) = (text.baseAddress! + start, text.count - start)
             ends.append(cjson_string_end_any(string, count))
-            if cjson_is_wide() != 0 { ends.append(cjson_string_end_wide(string, count, 0)) }
-            if cjson_is_widest() != 0 { ends.append(cjson_string_end_widest(string, count, 0)) }
+            if cprocessor_is_wide() != 0 { ends.append(cjson_string_end_wide(string, count, 0)) }
+            if cprocessor_is_widest() != 0 { ends.append(cjson_string_end_widest(string, count, 0)) }
         #endif
         return ends.allSatisfy { max($0, -1) == max(ends[0], -1) }
     }

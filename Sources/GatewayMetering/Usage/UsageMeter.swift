@@ -87,14 +87,14 @@ private struct EventReader: Sendable {
         case text
         case other
 
-        init(_ name: some Collection<UInt8>) {
+        init(_ name: UnsafeRawBufferPointer) {
             if name.isEmpty {
                 self = .unnamed
-            } else if name.elementsEqual("content_block_delta".utf8) {
+            } else if name.equals("content_block_delta") {
                 self = .text
-            } else if name.elementsEqual("message_start".utf8) {
+            } else if name.equals("message_start") {
                 self = .start
-            } else if name.elementsEqual("message_delta".utf8) {
+            } else if name.equals("message_delta") {
                 self = .delta
             } else {
                 self = .other
@@ -211,7 +211,7 @@ private struct EventReader: Sendable {
         case .other: break
         case .event:
             let space = Self.maximumName - self.name.count
-            if space > 0 { self.name.append(contentsOf: bytes[at...].prefix(space)) }
+            if space > 0 { self.name.append(contentsOf: UnsafeRawBufferPointer(rebasing: bytes[at...].prefix(space))) }
         case .data: self.takeData(UnsafeRawBufferPointer(rebasing: bytes[at...]))
         }
     }
@@ -253,10 +253,21 @@ private struct EventReader: Sendable {
     }
 
     private static func utf16Length(_ bytes: UnsafeRawBufferPointer) -> Int {
-        var length = 0
-        for byte in bytes {
-            // One for all but continuation bytes, one more for the first of four.
-            length &+= (byte & 0xC0 != 0x80 ? 1 : 0) &+ (byte >= 0xF0 ? 1 : 0)
+        // One for all but continuation bytes, one more for the first of four.
+        var length = bytes.count
+        let tops: UInt64 = 0x8080_8080_8080_8080
+        for at in stride(from: 0, to: bytes.count, by: 8) {
+            var word: UInt64 = 0
+            if bytes.count - at >= 8 {
+                word = bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+            } else {
+                for byte in bytes[at...] { word = word << 8 | UInt64(byte) }
+            }
+            let beyondASCII = word & tops
+            guard beyondASCII != 0 else { continue }
+            let continuations = beyondASCII & ~(word << 1)
+            let firstsOfFour = beyondASCII & word << 1 & word << 2 & word << 3
+            length += firstsOfFour.nonzeroBitCount - continuations.nonzeroBitCount
         }
         return length
     }
@@ -268,7 +279,7 @@ private struct EventReader: Sendable {
             self.beginValue()
         }
         if self.field == .event {
-            self.kind = Kind(self.name)
+            self.kind = self.name.withUnsafeBytes { Kind($0) }
             // Data before its name was perhaps not collected.
             if self.hasData, !self.kind.isCollected { self.isWhole = false }
         }
@@ -294,7 +305,7 @@ private struct EventReader: Sendable {
         if kind.isCollected {
             guard self.isWhole else { return }
             json = try? JSONValue(parsing: self.data)
-            if kind == .unnamed { kind = Kind((json?["type"]?.string ?? "").utf8) }
+            if kind == .unnamed { kind = Array((json?["type"]?.string ?? "").utf8).withUnsafeBytes { Kind($0) } }
         }
         switch kind {
         case .start: _ = UsageReader.apply(json?["message"]?["usage"], at: .start, to: &self.partial)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+internal import CByteScan
 internal import CZlib
 internal import GatewayCore
 
@@ -164,6 +165,8 @@ package enum CRC32 {
     /// - Parameter start: The checksum of what comes before the bytes.
     package static func checksum(_ bytes: UnsafeRawBufferPointer, after start: UInt32 = 0) -> UInt32 {
         let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        var checksum: UInt32 = 0
+        if ccrc_checksum(start, base, bytes.count, &checksum) != 0 { return checksum }
         return UInt32(truncatingIfNeeded: crc32(UInt(start), base, UInt32(bytes.count)))
     }
 }

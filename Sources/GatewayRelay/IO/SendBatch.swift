@@ -22,7 +22,7 @@ final class SendBatch {
     private static let largest = 8 << 10
     private static let memorySize = 64 << 10
     /// So long may what is there wait for more.
-    private static let patience = TimeAmount.microseconds(100)
+    private static let patience = TimeAmount.milliseconds(1)
 
     /// Whether the system makes several sends at once, and lets this process ask for it.
     let isAvailable: Bool

@@ -239,8 +239,8 @@ CJSON_INLINE uint64_t cjson_digits(uint64_t units, cjson_carry *carry) {
 }
 
 // The end of a string when that is the next mark, and near; else -1, and in `plain` how many bytes have none.
-CPROCESSOR_WIDE static inline ptrdiff_t cjson_windowed_string_end(cjson_window *window, const uint8_t *at, size_t count,
-                                                             size_t *plain) {
+CPROCESSOR_WIDE static inline ptrdiff_t cjson_windowed_string_end(cjson_window *window, const uint8_t *at,
+                                                                  size_t count, size_t *plain) {
     size_t offset = (size_t)(at - window->base);
     uint64_t marks = offset < 64 ? window->marks >> offset : 0;
     if (!marks) {
@@ -607,8 +607,8 @@ key_string:
 }
 
 #if defined(CPROCESSOR_IS_X86)
-CPROCESSOR_WIDE static ptrdiff_t cjson_value_end_wide(const uint8_t *bytes, size_t count, size_t room, const uint8_t *word,
-                                                 size_t word_length, int *found) {
+CPROCESSOR_WIDE static ptrdiff_t cjson_value_end_wide(const uint8_t *bytes, size_t count, size_t room,
+                                                      const uint8_t *word, size_t word_length, int *found) {
     return cjson_walk(bytes, count, room, word, word_length, found, 1);
 }
 #endif

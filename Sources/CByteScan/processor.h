@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the processor can do beyond what every one of its architecture can. The program is built for all of them, and asks.
+// What the processor can do beyond what every one of its architecture can. The program is built for all, and asks.
 #pragma once
 
 #if defined(__x86_64__)
@@ -13,8 +13,8 @@ static inline int cprocessor_is_wide(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
 }
 
-// Newer ones have AVX-512 and permute bytes (VBMI): one instruction says what 64 bytes are, half of what AVX2 needs does for
-// them, and their clock is not lowered for it.
+// Newer ones have AVX-512 and permute bytes (VBMI): one instruction says what 64 bytes are, half of what AVX2 needs
+// does for them, and their clock is not lowered for it.
 #define CPROCESSOR_WIDEST __attribute__((target("avx2,bmi,bmi2,avx512bw,avx512vbmi")))
 
 static inline int cprocessor_is_widest(void) {

@@ -38,15 +38,7 @@ package enum ConfigValidator {
                 report.mismatch(node, "expected a number, found \(node.kind).")
                 return
             }
-            if whole, value != value.rounded() {
-                report.mismatch(node, "must be a whole number.")
-            } else if let above, value <= above {
-                report.mismatch(node, "must be greater than \(JSONValue.javaScriptText(of: above)).")
-            } else if let minimum, value < minimum {
-                report.mismatch(node, "must be at least \(JSONValue.javaScriptText(of: minimum)).")
-            } else if let maximum, value > maximum {
-                report.mismatch(node, "must be at most \(JSONValue.javaScriptText(of: maximum)).")
-            }
+            self.range(value, of: node, above, minimum, maximum, whole: whole, &report)
         case .choice(let options):
             guard let text = node.string else {
                 report.mismatch(node, "expected one of \(options.joined(separator: ", ")), found \(node.kind).")
@@ -107,6 +99,13 @@ package enum ConfigValidator {
             report.mismatch(node, "expected a \(whole ? "whole " : "")number, found \(node.kind) that is not one.")
             return
         }
+        self.range(value, of: node, above, minimum, maximum, whole: whole, &report)
+    }
+
+    private static func range(
+        _ value: Double, of node: ConfigNode, _ above: Double?, _ minimum: Double?, _ maximum: Double?, whole: Bool,
+        _ report: inout ConfigReport,
+    ) {
         if whole, value != value.rounded() {
             report.mismatch(node, "must be a whole number.")
         } else if let above, value <= above {

@@ -149,7 +149,7 @@ struct SpendJournalTests {
         try await JournalFolder.with { folder async throws in
             let entries = self.entries(0..<3)
             do { try folder.journal("one").append(entries) }
-            for other in ["two", "on", "onee", "", "one-"] where other != "one-" {
+            for other in ["two", "on", "onee", ""] {
                 #expect(try await self.replay(folder.journal(other)) == [], "\(other)")
             }
             #expect(folder.entries == entries)

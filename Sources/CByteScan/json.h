@@ -396,7 +396,7 @@ CJSON_INLINE ptrdiff_t cjson_long_string_end(const uint8_t *bytes, size_t count,
 #if defined(CPROCESSOR_IS_X86)
     if (is_wide) {
         return cprocessor_is_widest() ? cjson_string_end_widest(bytes, count, plain)
-                                 : cjson_string_end_wide(bytes, count, plain);
+                                      : cjson_string_end_wide(bytes, count, plain);
     }
 #endif
     (void)is_wide;

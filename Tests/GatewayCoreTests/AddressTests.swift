@@ -93,13 +93,14 @@ struct AddressTests {
 struct SmallValueTests {
     /// RFC 4648 §10.
     @Test(
-        "encode in base64",
+        "encode in base64, and are decoded",
         arguments: [
             ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="),
             ("foobar", "Zm9vYmFy"),
         ])
     func encodesBase64(_ text: String, _ encoded: String) {
         #expect(Base64.encode(Array(text.utf8)) == encoded)
+        #expect(Base64.decode(encoded) == Array(text.utf8))
         #expect(Base64URL.decode(encoded) == Array(text.utf8))
     }
 

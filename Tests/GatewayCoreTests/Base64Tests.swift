@@ -15,17 +15,6 @@ struct Base64Tests {
         isWide ? Base64.decode(text, into: out) : Base64.decode(text, into: out) { _, _, _ in 0 }
     }
 
-    @Test(
-        "is RFC 4648's, in both directions",
-        arguments: [
-            ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ])
-    func vectors(_ plain: String, _ coded: String) {
-        #expect(Base64.encode(Array(plain.utf8)) == coded)
-        #expect(Base64.decode(coded) == Array(plain.utf8))
-    }
-
     @Test("of any length is decoded to the byte, and writes no further than it says", arguments: [true, false])
     func lengths(isWide: Bool) {
         let memory = BoundedMemory()
